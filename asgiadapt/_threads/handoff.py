@@ -1,0 +1,320 @@
+"""What a worker and an event loop pass to each other, bounded in bytes both ways.
+
+`ToLoop` carries items from a worker to the loop, `ToWorker` carries bytes from the loop to a worker. Each
+has one end on a worker and one on the loop.
+
+Guarantees
+    Whatever waits is taken together: one crossing for all.
+    A worker that waits is always freed: by the other end, by `break_off`, or because the loop stands still.
+    After `break_off` nothing more is passed on, and the worker's end raises the error that it was given.
+"""
+
+import threading
+from _thread import LockType
+from collections.abc import Callable
+from typing import Generic, TypeAlias, TypeVar
+
+from asgiadapt._threads.loops import Loop, Waiter, wait_for_loop
+
+Item = TypeVar("Item")
+
+# Makes the error to raise: a new one each time, since one object raised in several places would collect
+# the frames of all of them.
+MakeError: TypeAlias = Callable[[], BaseException]
+
+
+class LoopStandsStill(RuntimeError):
+    """The event loop on the other end was closed or stopped while a worker waited for it."""
+
+
+def _stands_still() -> LoopStandsStill:
+    return LoopStandsStill(
+        "the event loop that serves this request was closed or stopped before the request had ended; run "
+        "it until the server has shut down."
+    )
+
+
+def _locked() -> LockType:
+    bell = threading.Lock()
+    bell.acquire()
+    return bell
+
+
+class ToLoop(Generic[Item]):
+    """Items, each with its size, on their way from a worker to the loop.
+
+    Up to *window* bytes and one item are on their way before the worker has to wait.
+    """
+
+    __slots__ = (
+        "_bell",
+        "_ended",
+        "_held",
+        "_items",
+        "_loop",
+        "_mutex",
+        "_waiter",
+        "_window",
+        "_woken",
+        "broken",
+    )
+
+    def __init__(self, loop: Loop, window: int) -> None:
+        self._loop = loop
+        self._window = window
+        self._mutex = threading.Lock()
+        self._items: list[tuple[Item, int]] = []
+        self._held = 0  # bytes put, and not reported by done_with() yet
+        self._ended = False
+        self._waiter: Waiter | None = None
+        self._woken = False  # the waiter's resumption is posted
+        self._bell: LockType | None = None
+        self.broken: MakeError | None = None
+
+    def put(self, item: Item, size: int, *, last: bool = False) -> None:
+        """Pass *item* on. Worker.
+
+        Returns once there is room for more, or at once where this was the *last* that takes room.
+        """
+        bell = None
+        with self._mutex:
+            if self.broken is not None:
+                raise self.broken()
+            self._items.append((item, size))
+            self._held += size
+            wake = self._has_to_wake()
+            if self._held > self._window and not last:
+                bell = self._bell = _locked()
+        if wake:
+            self._loop.post(self._resume_on_loop)
+        if bell is not None:
+            self._wait(bell)
+
+    def check(self) -> None:
+        """Raise the error of `break_off`, if there was one. Worker."""
+        if self.broken is not None:
+            raise self.broken()
+
+    def flush(self) -> None:
+        """Wait until the loop is done with all items. Worker."""
+        with self._mutex:
+            self.check()
+            if self._held == 0:
+                return
+            self._window = 0
+            bell = self._bell = _locked()
+        self._wait(bell)
+
+    def _wait(self, bell: LockType) -> None:
+        if not wait_for_loop(bell, self._loop):
+            self.break_off(_stands_still)
+        self.check()
+
+    def end(self, *item: tuple[Item, int]) -> None:
+        """Nothing comes any more, but perhaps a last *item* with its size.
+
+        Worker, or whoever knows that no worker will say it.
+        """
+        with self._mutex:
+            if self._ended:
+                return
+            if self.broken is None:
+                self._items += item
+            self._ended = True
+            wake = self._has_to_wake()
+        if wake:
+            self._loop.post(self._resume_on_loop)
+
+    def break_off(self, make_error: MakeError) -> None:
+        """Drop what is on its way; the worker's end raises an error from now on. Any thread."""
+        with self._mutex:
+            if self.broken is None:
+                self.broken = make_error
+            self._items.clear()
+            bell, self._bell = self._bell, None
+        if bell is not None:
+            bell.release()
+
+    def _has_to_wake(self) -> bool:
+        """With the mutex held."""
+        if self._waiter is None or self._woken:
+            return False
+        self._woken = True
+        return True
+
+    async def take(self) -> list[tuple[Item, int]] | None:
+        """All items that wait, once there are any; None after the end. Loop."""
+        while True:
+            with self._mutex:
+                if self._items:
+                    items, self._items = self._items, []
+                    return items
+                if self._ended:
+                    return None
+                waiter = self._waiter = self._loop.waiter()
+                self._woken = False
+            try:
+                await waiter
+            finally:
+                self._waiter = None
+
+    async def ended(self) -> None:
+        """Wait for the end; items are dropped. Loop."""
+        while await self.take() is not None:
+            pass
+
+    def done_with(self, size: int) -> None:
+        """Make room: *size* bytes have gone. Loop."""
+        with self._mutex:
+            self._held -= size
+            # Half of the window at a time, so that the threads do not change over for each item.
+            if self._bell is None or self._held > self._window // 2:
+                return
+            bell, self._bell = self._bell, None
+        bell.release()
+
+    def _resume_on_loop(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+class ToWorker:
+    """Bytes on their way from the loop to a worker.
+
+    The loop fetches up to *ahead* bytes that nobody has asked for yet; with 0, none.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_bell",
+        "_chunks",
+        "_ended",
+        "_held",
+        "_loop",
+        "_make_error",
+        "_mutex",
+        "_waiter",
+    )
+
+    def __init__(self, loop: Loop, ahead: int) -> None:
+        self._loop = loop
+        self._ahead = ahead
+        self._mutex = threading.Lock()
+        self._chunks: list[bytes] = []
+        self._held = 0
+        self._ended = False
+        self._make_error: MakeError | None = None
+        self._waiter: Waiter | None = None
+        self._bell: LockType | None = None
+
+    def put(self, chunk: bytes, *, last: bool) -> None:
+        """Pass *chunk* on, perhaps empty. Loop."""
+        with self._mutex:
+            if chunk:
+                self._chunks.append(chunk)
+                self._held += len(chunk)
+            self._ended = last
+            if self._bell is None or not (chunk or last):
+                return
+            bell, self._bell = self._bell, None
+        bell.release()
+
+    def break_off(self, make_error: MakeError) -> None:
+        """The worker's end raises an error once it has what came already. Any thread."""
+        with self._mutex:
+            if self._make_error is None and not self._ended:
+                self._make_error = make_error
+            bell, self._bell = self._bell, None
+        if bell is not None:
+            bell.release()
+
+    def fetch_ahead(self, size: int) -> None:
+        """Let the loop fetch up to *size* bytes from now on, if it could not before. Loop."""
+        self._ahead = max(self._ahead, size)
+
+    async def room(self) -> None:
+        """Wait until more may be fetched. Loop."""
+        while True:
+            with self._mutex:
+                if self._held < self._ahead or self._bell is not None:
+                    return
+                waiter = self._waiter = self._loop.waiter()
+            try:
+                await waiter
+            finally:
+                self._waiter = None
+
+    def take(self) -> list[bytes]:
+        """All chunks that wait, once there are any; none at the end. Worker.
+
+        Raises the error of `break_off` once there is nothing left to give.
+        """
+        bell = None
+        with self._mutex:
+            taken = self._take()
+            if taken is None:
+                bell = self._bell = _locked()
+            wake = self._waiter is not None
+        if wake:
+            self._loop.post(self._resume_on_loop)
+        if bell is not None:
+            if not wait_for_loop(bell, self._loop):
+                self.break_off(_stands_still)
+            with self._mutex:
+                taken = self._take()
+        return taken or []
+
+    def _take(self) -> list[bytes] | None:
+        """With the mutex held; None for "not yet"."""
+        if self._chunks:
+            taken, self._chunks = self._chunks, []
+            self._held = 0
+            return taken
+        if self._make_error is not None:
+            raise self._make_error()
+        return [] if self._ended else None
+
+    def _resume_on_loop(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+class Flag:
+    """Something that happens once, for workers to ask after or to wait for.
+
+    *watch* is called, on the worker, before the first answer.
+    """
+
+    __slots__ = ("_event", "_happened", "_watch")
+
+    def __init__(self, watch: Callable[[], None]) -> None:
+        self._watch: Callable[[], None] | None = watch
+        self._event: threading.Event | None = None  # made for the first that waits
+        self._happened = False
+
+    def is_set(self) -> bool:
+        """Whether it has happened."""
+        self._begin_to_watch()
+        return self._happened
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it happens, up to *timeout* seconds; whether it has happened."""
+        self._begin_to_watch()
+        if self._event is None:
+            self._event = threading.Event()
+        # Ask after the event is in its place: set() sets both in the other order.
+        return self._happened or self._event.wait(timeout)
+
+    def set(self) -> None:
+        """It has happened. Any thread."""
+        self._watch = None
+        self._happened = True
+        if self._event is not None:
+            self._event.set()
+
+    def _begin_to_watch(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch()

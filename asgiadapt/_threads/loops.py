@@ -1,0 +1,313 @@
+"""The event loop that a request came from: the little that the adapter asks of asyncio, or of trio.
+
+This is the whole seam between the two. `AsyncioLoop` also serves every loop that has asyncio's interface,
+such as uvloop's. Of each loop there is one object for as long as its thread runs it, so that everything
+that worker threads report in the meantime costs the loop one wake-up; in trio the object belongs to one
+request, since only a nursery can start tasks.
+
+Guarantees
+    `post` may be called from any thread, and never raises or blocks. Callbacks run on the loop's thread in
+    the order of the calls. A loop that has closed drops them: whoever waited there went down with it.
+    Everything else is called on the loop's thread.
+"""
+
+import asyncio
+import os
+import sys
+import threading
+import time
+import types
+from _thread import LockType
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import Context
+from typing import Any, Final, Protocol, TypeVar, cast
+
+T = TypeVar("T")
+
+# A loop that stands still for longer than this, closed or not, will not be waited for.
+_GIVE_UP_SECONDS: Final = 5.0
+
+
+class TimeIsUp(Exception):
+    """What was waited for took longer than it may."""
+
+
+class Waiter(Protocol):
+    """The part of an asyncio future that is needed here."""
+
+    def __await__(self) -> Generator[Any, None, None]: ...
+    def done(self) -> bool: ...
+    def set_result(self, result: None, /) -> None: ...
+
+
+class Cancellable(Protocol):
+    def cancel(self) -> Any: ...
+
+
+class Loop(Protocol):
+    def post(self, callback: Callable[[], None]) -> None:
+        """Run *callback* on the loop soon. Any thread."""
+        ...
+
+    def waiter(self) -> Waiter:
+        """Something to await until its ``set_result(None)`` is called on the loop."""
+        ...
+
+    def start(self, function: Callable[[], Coroutine[Any, Any, None]], context: Context) -> Any:
+        """Run *function* as a task of its own, which raises nothing; gives something to stop it by."""
+        ...
+
+    async def stop(self, task: Any) -> None:
+        """Cancel what `start` gave, and wait until it has ended."""
+        ...
+
+    async def within(self, seconds: float | None, awaitable: Awaitable[T]) -> T:
+        """The result of *awaitable*; `TimeIsUp` where it takes longer than *seconds*."""
+        ...
+
+    async def linger(self, seconds: float, awaitable: Awaitable[None]) -> None:
+        """Wait for *awaitable* although the task has been cancelled, up to *seconds*."""
+        ...
+
+    def later(self, seconds: float, callback: Callable[[], None]) -> Cancellable:
+        """Run *callback* on the loop in *seconds*."""
+        ...
+
+    def stands_still(self) -> bool:
+        """Whether the loop has closed, or does not run. Any thread."""
+        ...
+
+
+class AsyncioLoop:
+    """The running loop of asyncio, uvloop or the like."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop: Final = loop
+        self._mutex = threading.Lock()
+        self._posted: deque[Callable[[], None]] = deque()
+        self._woken = False  # a drain is scheduled and has not begun
+        # The drain runs nobody's code but ours; with a context of its own, none has to be copied for it.
+        self._context = Context()
+        self.waiter: Final = cast(Callable[[], Waiter], loop.create_future)
+
+    def post(self, callback: Callable[[], None]) -> None:
+        with self._mutex:
+            self._posted.append(callback)
+            if self._woken:
+                return
+            self._woken = True
+        try:
+            self.loop.call_soon_threadsafe(self._drain, context=self._context)
+        except RuntimeError:
+            # The loop has closed. Nobody is left to tell.
+            with self._mutex:
+                self._posted.clear()
+                self._woken = False
+
+    def _drain(self) -> None:
+        with self._mutex:
+            self._woken = False
+            posted, self._posted = self._posted, deque()
+        for callback in posted:
+            callback()
+
+    def start(
+        self, function: Callable[[], Coroutine[Any, Any, None]], context: Context
+    ) -> asyncio.Task[None]:
+        return self.loop.create_task(function(), context=context)
+
+    async def stop(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def within(self, seconds: float | None, awaitable: Awaitable[T]) -> T:
+        if seconds is None:
+            return await awaitable
+        # Most calls of send() and receive() end without waiting. A timer is set up only for one that does
+        # wait: run it up to there, and go on below the timer.
+        steps = awaitable.__await__()
+        try:
+            pause = next(steps)
+        except StopIteration as end:
+            return cast(T, end.value)
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await _go_on(steps, pause)
+        except TimeoutError:
+            if limit.expired():
+                raise TimeIsUp from None
+            raise  # the awaitable's own
+
+    async def linger(self, seconds: float, awaitable: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await awaitable
+        except TimeoutError:
+            pass
+
+    def later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        return self.loop.call_later(seconds, callback)
+
+    def stands_still(self) -> bool:
+        return self.loop.is_closed() or not self.loop.is_running()
+
+
+@types.coroutine
+def _go_on(steps: Generator[Any, Any, T], pause: Any) -> Generator[Any, Any, T]:
+    """``yield from steps``, where the first *pause* has been taken out of it already."""
+    while True:
+        try:
+            yield pause
+        except BaseException as error:
+            try:
+                pause = steps.throw(error)
+            except StopIteration as end:
+                return cast(T, end.value)
+        else:
+            return (yield from steps)
+
+
+class TrioLoop:
+    """The running loop of trio, for one request, with the nursery of that request."""
+
+    def __init__(self, trio: Any, nursery: Any) -> None:
+        self._trio = trio
+        self._nursery = nursery
+        self._token = trio.lowlevel.current_trio_token()
+
+    def post(self, callback: Callable[[], None]) -> None:
+        try:
+            self._token.run_sync_soon(callback)
+        except self._trio.RunFinishedError:
+            pass  # as in AsyncioLoop
+
+    def waiter(self) -> Waiter:
+        return _TrioWaiter(self._trio.Event())
+
+    def start(self, function: Callable[[], Coroutine[Any, Any, None]], context: Context) -> Any:
+        scope = self._trio.CancelScope()
+        ended = self._trio.Event()
+
+        async def run() -> None:
+            try:
+                with scope:
+                    await function()
+            finally:
+                ended.set()
+
+        context.run(self._nursery.start_soon, run)
+        return scope, ended
+
+    async def stop(self, task: Any) -> None:
+        scope, ended = task
+        scope.cancel()
+        await ended.wait()
+
+    async def within(self, seconds: float | None, awaitable: Awaitable[T]) -> T:
+        if seconds is None:
+            return await awaitable
+        with self._trio.move_on_after(seconds):
+            return await awaitable
+        raise TimeIsUp
+
+    async def linger(self, seconds: float, awaitable: Awaitable[None]) -> None:
+        with self._trio.move_on_after(seconds, shield=True):
+            await awaitable
+
+    def later(self, seconds: float, callback: Callable[[], None]) -> Cancellable:
+        scope = self._trio.CancelScope()
+
+        async def run() -> None:
+            with scope:
+                await self._trio.sleep(seconds)
+                callback()
+
+        self._nursery.start_soon(run)
+        return cast(Cancellable, scope)
+
+    def stands_still(self) -> bool:
+        return False  # trio never leaves a task behind: it cancels it, and waits
+
+
+class _TrioWaiter:
+    def __init__(self, event: Any) -> None:
+        self._event = event
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return cast(Generator[Any, None, None], self._event.wait().__await__())
+
+    def done(self) -> bool:
+        return cast(bool, self._event.is_set())
+
+    def set_result(self, result: None, /) -> None:
+        self._event.set()
+
+
+class _Running(threading.local):
+    """The loop that this thread runs, or ran last."""
+
+    loop: AsyncioLoop | None = None
+
+
+_running = _Running()
+
+
+def running_asyncio_loop() -> AsyncioLoop | None:
+    """The asyncio loop that runs the calling task; None where trio runs it.
+
+    RuntimeError without either.
+    """
+    if "trio" in sys.modules and sys.modules["trio"].lowlevel.in_trio_task():
+        return None
+    loop = asyncio.get_running_loop()
+    known = _running.loop
+    if known is None or known.loop is not loop:
+        known = _running.loop = AsyncioLoop(loop)
+    return known
+
+
+async def on_trio(function: Callable[[TrioLoop], Awaitable[T]]) -> T:
+    """Run *function* on the running trio loop, with a nursery that ends with it."""
+    import trio
+
+    result: list[T] = []
+    failure: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            result.append(await function(TrioLoop(trio, nursery)))
+        except trio.Cancelled:
+            raise
+        except BaseException as error:
+            # Kept out of the nursery, which would wrap it in a group: callers except what was raised.
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            del failure
+    return result[0]
+
+
+def wait_for_loop(bell: LockType, loop: Loop) -> bool:
+    """Wait, on a worker, until *bell* is released; false where the loop that should do it stands still."""
+    still_since = None
+    while not bell.acquire(timeout=1.0):
+        if not loop.stands_still():
+            still_since = None
+            continue
+        now = time.monotonic()
+        still_since = still_since or now
+        if now - still_since >= _GIVE_UP_SECONDS:
+            return False
+    return True
+
+
+def _after_fork_in_child() -> None:
+    global _running
+    _running = _Running()  # the old objects' locks may be held by threads that are gone
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
