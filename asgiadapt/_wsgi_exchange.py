@@ -142,23 +142,26 @@ class Exchange:
             self._submit_on_loop()
             try:
                 await self._send_on_loop()
-            except GeneratorExit:
-                # The loop went down without cancelling its tasks; nothing can be awaited any more.
-                self._break_off(_cancelled)
-                raise
             except Exception:
                 # send() failed: the worker closes the iterable, then the error goes on its way.
-                self._break_off(_client_gone)
+                self._give_up(_client_gone)
                 await self._out.ended()
+                raise
+            except GeneratorExit:
                 raise
             except BaseException:
                 # Cancelled. The application may take long to notice; its worker then ends without us.
-                self._break_off(_cancelled)
+                self._give_up(_cancelled)
                 await self._loop.linger(self._settings.cancel_grace, self._out.ended())
                 raise
             self._raise_failure_on_loop()
         except Refusal as refusal:
             await self._refuse_on_loop(refusal)
+        except GeneratorExit:
+            # The loop went down without cancelling its tasks: nothing can be awaited any more.
+            self._give_up(_cancelled)
+            self._receiver = self._timer = None
+            raise
         finally:
             self._over = True
             self._break_off(_request_over)
@@ -166,6 +169,8 @@ class Exchange:
                 self._timer.cancel()
             if self._receiver is not None:
                 await self._loop.stop(self._receiver)
+            if self._failure is not None:
+                self._report_late_failure()
 
     async def _prepare_body_on_loop(self) -> None:
         """Put ``wsgi.input`` into the environ: complete, begun, or still to come."""
@@ -175,6 +180,7 @@ class Exchange:
         if not may_have_body(environ):
             # Not a single event is fetched. Should the server have a body all the same, an application
             # that reads will find it.
+            self._lazy = False
             self._stream = ToWorker(self._loop, 0)
             environ["wsgi.input"] = LateBody(self._take_on_worker)
             return
@@ -211,16 +217,20 @@ class Exchange:
         except PoolFull:
             raise _overloaded() from None
         if not at_once:
-            self._timer = self._loop.later(_PATIENCE_SECONDS, self._look_after_on_loop)
+            limit = self._settings.queue_timeout
+            first_look = _PATIENCE_SECONDS if limit is None else min(limit, _PATIENCE_SECONDS)
+            self._timer = self._loop.later(first_look, self._look_after_on_loop)
 
     def _look_after_on_loop(self) -> None:
         """The request has been waiting for a worker for a while."""
         if self._running or self._over:
             return
-        self._watch_on_loop()
         limit = self._settings.queue_timeout
+        if limit is None or limit > _PATIENCE_SECONDS:
+            self._watch_on_loop()
         if limit is not None:
-            self._timer = self._loop.later(max(0.0, limit - _PATIENCE_SECONDS), self._give_up_waiting_on_loop)
+            left = max(0.0, limit - _PATIENCE_SECONDS)
+            self._timer = self._loop.later(left, self._give_up_waiting_on_loop)
 
     def _give_up_waiting_on_loop(self) -> None:
         if self._settings.pool.withdraw(self):
@@ -240,7 +250,8 @@ class Exchange:
                 for event in events:
                     if out.broken is not None:
                         break
-                    self._head_sent = True
+                    if event["type"] == "http.response.start":
+                        self._head_sent = True
                     try:
                         await within(limit, send(event))
                     except TimeIsUp:
@@ -322,17 +333,21 @@ class Exchange:
         return self._body.ended
 
     def _client_left_on_loop(self) -> None:
-        self._break_off(_client_gone)
+        self._give_up(_client_gone)
 
     # Any thread
+
+    def _give_up(self, make_error: Callable[[], BaseException]) -> None:
+        """The request cannot go on: free the worker, or do not take one."""
+        self._break_off(make_error)
+        if not self._running and self._settings.pool.withdraw(self):
+            self._out.end()
 
     def _break_off(self, make_error: Callable[[], BaseException]) -> None:
         self._out.break_off(make_error)
         if self._stream is not None:
             self._stream.break_off(make_error)
         self._gone.set()
-        if not self._running and self._settings.pool.withdraw(self):
-            self._out.end()
 
     # On the worker
 
@@ -360,10 +375,10 @@ class Exchange:
         self._out.end()
 
     def _report_late_failure(self) -> None:
-        """The ASGI call was cancelled and did not wait any longer."""
+        """The ASGI call has ended in another way, so this would be lost."""
         failure, self._failure = self._failure, None
         if not isinstance(failure, ClientDisconnected):
-            log.error("the application failed after its request was cancelled", exc_info=failure)
+            log.error("the application failed after its request had been given up", exc_info=failure)
 
     def _respond_on_worker(self) -> None:
         around = self._settings.around
@@ -379,22 +394,26 @@ class Exchange:
             )
 
     def _call_on_worker(self) -> None:
-        result = self._settings.app(self._environ, self._start_response)  # type: ignore[arg-type]
+        result: Any = self._settings.app(self._environ, self._start_response)  # type: ignore[arg-type]
+        # Looked up on what the application returned: its iterator may be another object.
+        close = getattr(result, "close", None)
         try:
             last = self._pass_on_worker(result)
         except BaseException:
-            try:
-                _close(result)
-            except Exception:
-                # The first error is the one that tells what went wrong.
-                log.exception("close() of the application's iterable failed after another error")
+            if close is not None:
+                try:
+                    close()
+                except Exception:
+                    # The first error is the one that tells what went wrong.
+                    log.exception("close() of the application's iterable failed after another error")
             raise
-        if last and not hasattr(result, "close") and self._settings.around is None:
+        if close is None and self._settings.around is None:
             self._out.end((last, 0))  # the whole response at once, and nothing to wait for
             return
         if last:
-            self._put(last, 0, last=True)
-        _close(result)
+            self._out.put(last, 0, last=True)
+        if close is not None:
+            close()
 
     def _pass_on_worker(self, result: Any) -> list[Event]:
         """Pass the chunks on, but for the last events, which are returned."""
@@ -497,13 +516,6 @@ class Exchange:
         self._put(events, 1)
         self._out.flush()  # close() must not come before the server has read the file
         return True
-
-
-def _close(result: Any) -> None:
-    # Looked up on what the application returned: its iterator may be another object.
-    close = getattr(result, "close", None)
-    if close is not None:
-        close()
 
 
 def _length(result: Any) -> int | None:

@@ -24,7 +24,54 @@ _KIB: Final = 1024
 class WsgiToAsgi:
     """An ASGI application that answers each HTTP request by calling a WSGI application on a worker thread.
 
-    ``WsgiToAsgi(app)`` is to an ASGI server what ``app`` is to a WSGI server.
+    ``WsgiToAsgi(app)`` is to an ASGI server what *app* is to a WSGI server (ASGI HTTP 2.5, "WSGI
+    Compatibility"; PEP 3333). It works on asyncio, uvloop and trio, on any number of event loops at a time.
+
+    Threads
+        The call of *app*, every step of its iterable, and ``close()`` run on one worker thread of *pool*, in
+        one copy of the caller's context. Building the environ, collecting the first part of the body and
+        sending run on the event loop. Hooks run on a worker, or on the loop where they are ``async``.
+
+    Parameters
+        app: the WSGI application, called as ``app(environ, start_response)``, once per request.
+        max_workers: threads at most, 40 by default. 1 runs the requests one after the other, for
+            applications that are not thread-safe, and makes ``wsgi.multithread`` false.
+        max_waiting: requests at most that wait for a worker, 1000 by default. 503 for more.
+        pool: a `WorkerPool` to share, instead of the two above. It stays open; whoever made it closes it.
+        queue_timeout: seconds at most that a request waits for a worker, then 503. None: no limit.
+        retry_after: the seconds that the ``Retry-After`` of such a 503 tells.
+        lazy_body: fetch nothing of the body before the application reads. Otherwise a worker is taken
+            when the body is complete, or *first_window* bytes of it are there, so that slow uploads hold
+            no workers. ``Expect: 100-continue`` makes a request lazy in any case.
+        first_window: bytes; see *lazy_body*.
+        window: bytes that the adapter holds at most between the loop and the worker, each way, besides
+            the chunk that passes.
+        max_body_size: bytes of a request body at most, counted as they come; 413 for more, and
+            `RequestTooLarge` out of a read where the application runs already. None: no limit.
+        receive_timeout: seconds at most that the client may send nothing of a body that is waited for;
+            then 408, or `ClientTimeout` out of the read. None: no limit.
+        send_timeout: seconds at most that one ``send()`` may take; then the connection is cut, the
+            iterable closed, and the call raises `ClientTimeout`. None: no limit.
+        cancel_grace: seconds at most that a cancelled call waits for its worker to end.
+        max_header_count, max_header_bytes: of the request; 431 for more.
+        allowed_headers: names that cross although they have an underscore, or are ``Proxy``.
+        environ: entries that every environ starts with. What the request says goes over them.
+        errors: ``wsgi.errors``. By default whatever ``sys.stderr`` is at the time.
+        multiprocess: ``wsgi.multiprocess``.
+        strict: raise out of ``start_response`` for hop-by-hop headers, as PEP 3333 has it, instead of
+            dropping them.
+        add_content_length: add the length to a response whose iterable has a ``len()`` of 1.
+        around: called on the worker as ``around(environ)``; gives a context manager that is entered
+            before the application is called and left after ``close()``. For tracing and the like.
+        on_startup, on_shutdown: called without arguments at lifespan start-up and shutdown; an exception
+            is reported to the server as the failure of that phase.
+
+    Errors
+        TypeError where *app* cannot be called, or *pool* is given together with what belongs to a pool.
+        Awaiting the adapter raises what the application raised, unchanged, unless the client had gone;
+        what ``send()`` raised; `ClientTimeout`; `ApplicationError` where the application broke PEP 3333;
+        ValueError for a scope that is not ``http``, ``websocket`` or ``lifespan``. A request that cannot be
+        mapped gets a 400 and does not reach the application. WebSockets are refused with 403.
     """
 
     def __init__(
@@ -108,13 +155,13 @@ class WsgiToAsgi:
         return self._pool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI scope."""
+        """Serve one ASGI scope, on the running event loop of asyncio or trio (ASGI 3.0, "Applications")."""
         kind = scope["type"]
         loop = running_asyncio_loop()
         if kind == "http":
-            exchange = self._answer_http
+            answer = self._answer_http
         elif kind == "lifespan":
-            exchange = self._answer_lifespan
+            answer = self._answer_lifespan
         elif kind == "websocket":
             await _refuse_websocket(scope, receive, send)
             return
@@ -124,9 +171,9 @@ class WsgiToAsgi:
                 f"'lifespan' and 'websocket'. Route other scopes to another application."
             )
         if loop is None:
-            await on_trio(lambda trio_loop: exchange(trio_loop, scope, receive, send))
+            await on_trio(lambda trio_loop: answer(trio_loop, scope, receive, send))
         else:
-            await exchange(loop, scope, receive, send)
+            await answer(loop, scope, receive, send)
 
     async def _answer_http(self, loop: Loop, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -1,0 +1,38 @@
+"""A test that leaks a worker, or leaves one busy, fails; so does one that blocks its event loop."""
+
+import faulthandler
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from asgiadapt._threads import workers
+
+
+@pytest.fixture(autouse=True)
+def _no_worker_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Close every pool that the test has made; all of their threads have to leave."""
+    before = set(workers._POOLS)
+    yield
+    for pool in set(workers._POOLS) - before:
+        if not pool.close(timeout=10):
+            faulthandler.dump_traceback()
+            pytest.fail(f"workers are still busy after the test: {pool.stats()}")
+    # Threads that have left their pool are gone in a moment.
+    for thread in threading.enumerate():
+        if thread.name.startswith("asgiadapt-worker"):
+            thread.join(timeout=10)
+            assert not thread.is_alive(), "a worker has left its pool and lives on"
+
+
+@pytest.fixture(autouse=True)
+def _no_blocked_loop(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Debug mode reports a loop that was blocked, an error that nobody took, a task that was lost."""
+    yield
+    for record in [*caplog.get_records("setup"), *caplog.get_records("call")]:
+        if record.name == "asyncio" and record.levelno >= logging.WARNING:
+            assert "Executing" not in record.getMessage(), record.getMessage()
+            assert "never retrieved" not in record.getMessage(), record.getMessage()
+            assert "destroyed" not in record.getMessage(), record.getMessage()
+
