@@ -194,7 +194,9 @@ class Exchange:
         try:
             while not self._body.ended and self._body.size < settings.first_window:
                 event = await self._loop.within(settings.receive_timeout, self._receive())
-                chunks.append(self._body.accept(event))
+                chunk = self._body.accept(event)
+                if chunk:  # a client may send any number of empty ones
+                    chunks.append(chunk)
         except TimeIsUp:
             raise Refusal(408, "the request body did not arrive in time.") from None
         except RequestTooLarge as too_large:

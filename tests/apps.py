@@ -15,9 +15,7 @@ def echoes(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [body]
 
 
-def returns(
-    result: Any, *, status: str = "200 OK", headers: Iterable[tuple[str, str]] = ()
-) -> Any:
+def returns(result: Any, *, status: str = "200 OK", headers: Iterable[tuple[str, str]] = ()) -> Any:
     """An application that starts a response and returns *result*."""
 
     def app(environ: dict[str, Any], start_response: Any) -> Any:

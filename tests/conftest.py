@@ -35,4 +35,3 @@ def _no_blocked_loop(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
             assert "Executing" not in record.getMessage(), record.getMessage()
             assert "never retrieved" not in record.getMessage(), record.getMessage()
             assert "destroyed" not in record.getMessage(), record.getMessage()
-

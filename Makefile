@@ -1,0 +1,36 @@
+# Each command sets up what it needs, below .venv. Another Python: make test PYTHON=python3.12
+PYTHON ?= python3
+
+.PHONY: demo test lint docs check bench soak fuzz clean
+
+demo: ## a Flask application on uvicorn; prints its URL, Ctrl-C ends it
+	@.ci/venv .venv/demo examples $(PYTHON)
+	@exec .venv/demo/bin/python examples/flask_on_uvicorn.py
+
+test: ## the whole test suite
+	@.ci/test $(PYTHON)
+
+lint: ## format, lint, types
+	@.ci/lint $(PYTHON)
+
+docs: ## the documentation, into site/
+	@.ci/docs $(PYTHON)
+
+check: ## all that the gate runs
+	@.ci/run
+
+bench: ## side by side with the peers; behind real servers where wrk is installed
+	@.ci/venv .venv/bench bench $(PYTHON)
+	@.venv/bench/bin/python -m benchmarks
+
+soak: ## 10,000 requests on a real server, a tenth of them cut off; then 1 GiB up and down
+	@.ci/venv .venv/soak test $(PYTHON)
+	@.venv/soak/bin/python -m tests.soak
+	@.venv/soak/bin/python -m tests.soak --big
+
+fuzz: ## thousands of generated requests, bodies and applications
+	@.ci/venv .venv/soak test $(PYTHON)
+	@HYPOTHESIS_PROFILE=fuzz .venv/soak/bin/python -m pytest tests/fuzz --timeout=3600
+
+clean:
+	rm -rf .venv site .coverage*

@@ -1,0 +1,101 @@
+"""Programs and servers as child processes, on free loopback ports."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+START_SECONDS = 30.0
+STOP_SECONDS = 20.0
+
+# Lines like these in a server's output mean that something went wrong that no client has seen.
+TROUBLE = ("Traceback", "was destroyed but it is pending", "never retrieved", "never awaited")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Program:
+    """A running program that listens on *port*."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = log
+        self._read = 0
+
+    def output(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def forgive(self) -> None:
+        """Take no notice of what has been written so far: the test has provoked it."""
+        self._read = len(self.output())
+
+    def check_output(self) -> None:
+        text = self.output()[self._read :]
+        for sign in TROUBLE:
+            assert sign not in text, f"the server wrote:\n{text[-4000:]}"
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send the signal and wait; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(STOP_SECONDS)
+
+
+@contextlib.contextmanager
+def program(*command: str, port: int, path: str = "", **environment: str) -> Iterator[Program]:
+    """Run ``python *command`` until the block ends; at its start it listens on *port*."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "output"
+        variables = {
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), path]) if path else str(ROOT),
+            **environment,
+        }
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=folder,
+                env=variables,
+            )
+        running = Program(process, port, log)
+        try:
+            _wait_until_it_listens(running)
+            yield running
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+def _wait_until_it_listens(running: Program) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert running.process.poll() is None, f"ended at its start:\n{running.output()}"
+        try:
+            socket.create_connection(("127.0.0.1", running.port), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)  # polls another process, which cannot tell us
+        else:
+            return
+    raise AssertionError(f"does not listen after {START_SECONDS} s:\n{running.output()}")
