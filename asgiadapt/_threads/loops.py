@@ -25,7 +25,9 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 T = TypeVar("T")
 
-# A loop that stands still for longer than this, closed or not, will not be waited for.
+# A worker that waits for its loop looks this often whether there still is one,
+_LOOK_SECONDS: Final = 1.0
+# and gives up on one that was stopped, and has not run again for so long.
 _GIVE_UP_SECONDS: Final = 5.0
 
 
@@ -74,8 +76,12 @@ class Loop(Protocol):
         """Run *callback* on the loop in *seconds*."""
         ...
 
-    def stands_still(self) -> bool:
-        """Whether the loop has closed, or does not run. Any thread."""
+    def is_closed(self) -> bool:
+        """Whether the loop has ended for good. Any thread."""
+        ...
+
+    def is_running(self) -> bool:
+        """Whether the loop runs at this moment. Any thread."""
         ...
 
 
@@ -150,8 +156,11 @@ class AsyncioLoop:
     def later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         return self.loop.call_later(seconds, callback)
 
-    def stands_still(self) -> bool:
-        return self.loop.is_closed() or not self.loop.is_running()
+    def is_closed(self) -> bool:
+        return self.loop.is_closed()
+
+    def is_running(self) -> bool:
+        return self.loop.is_running()
 
 
 @types.coroutine
@@ -227,8 +236,13 @@ class TrioLoop:
         self._nursery.start_soon(run)
         return cast(Cancellable, scope)
 
-    def stands_still(self) -> bool:
-        return False  # trio never leaves a task behind: it cancels it, and waits
+    # Trio never leaves a task behind: it cancels it, and waits.
+
+    def is_closed(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return True
 
 
 class _TrioWaiter:
@@ -292,10 +306,12 @@ async def on_trio(function: Callable[[TrioLoop], Awaitable[T]]) -> T:
 
 
 def wait_for_loop(bell: LockType, loop: Loop) -> bool:
-    """Wait, on a worker, until *bell* is released; false where the loop that should do it stands still."""
+    """Wait, on a worker, until *bell* is released; false where nobody is left who could do it."""
     still_since = None
-    while not bell.acquire(timeout=1.0):
-        if not loop.stands_still():
+    while not bell.acquire(timeout=_LOOK_SECONDS):
+        if loop.is_closed():
+            return False
+        if loop.is_running():
             still_since = None
             continue
         now = time.monotonic()

@@ -1,6 +1,6 @@
 """W2A-RESP: start_response, write, the iterable, and the events that come of them.
 
-Each row bears the id of its rule. ``rule`` marks them, so that ``pytest -k W2A-RESP-23`` finds the row.
+Each row bears the id of its rule.
 """
 
 import asyncio
@@ -26,14 +26,10 @@ from asgiadapt import (
     WsgiToAsgi,
 )
 from tests.apps import Closing, echoes, returns, says_hello
+from tests.conformance.rules import rule
 from tests.fakes import connection, request
 
 App = Callable[[dict[str, Any], Any], Any]
-
-
-def rule(name: str) -> Any:
-    """Marks a test as that of one rule of the checklist."""
-    return pytest.mark.parametrize("_rule", [pytest.param(None, id=name)])
 
 
 async def answer_of(app: App, *, method: str = "GET", **options: Any) -> Any:
