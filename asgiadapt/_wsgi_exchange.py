@@ -401,6 +401,10 @@ class Exchange:
         close = getattr(result, "close", None)
         try:
             last = self._pass_on_worker(result)
+            if close is None and self._settings.around is None:
+                self._out.end((last, 0))  # the whole response at once, and nothing to wait for
+            elif last:
+                self._out.put(last, 0, last=True)
         except BaseException:
             if close is not None:
                 try:
@@ -409,11 +413,6 @@ class Exchange:
                     # The first error is the one that tells what went wrong.
                     log.exception("close() of the application's iterable failed after another error")
             raise
-        if close is None and self._settings.around is None:
-            self._out.end((last, 0))  # the whole response at once, and nothing to wait for
-            return
-        if last:
-            self._out.put(last, 0, last=True)
         if close is not None:
             close()
 

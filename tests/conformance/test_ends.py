@@ -120,6 +120,27 @@ async def test_close_after_the_client_left_during_the_download(_rule: None) -> N
     assert len(app.places) == 4  # call, two steps, close
 
 
+@rule("W2A-RESP-60-ends-itself")
+async def test_close_after_an_iterable_that_ends_when_the_client_has_left(_rule: None) -> None:
+    """The application notices by itself, and its end meets a connection that is gone."""
+    app = Recorded(lambda environ: environ["asgiadapt.disconnected"].wait(10), steps=2)
+
+    class EndsItself(RecordedResult):
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"x"
+            self.environ["asgiadapt.disconnected"].wait(10)
+
+    def call(environ: dict[str, Any], start_response: Any) -> Any:
+        app(environ, start_response)
+        return EndsItself(app, environ)
+
+    async with connection(WsgiToAsgi(call)) as opened:
+        await opened.chunks(1)
+        opened.disconnect()
+        await opened.result()
+    app.check()
+
+
 @rule("W2A-RESP-60-stalled")
 async def test_close_after_the_client_left_while_the_worker_waited_for_it(_rule: None) -> None:
     """A worker that is blocked by a full window is freed by the disconnect."""
