@@ -1,0 +1,80 @@
+"""The bare limit: the least that any adapter has to do for a small request, without a single check.
+
+A complete environ, the context copied, the application on a thread, everything handed back at once, the loop
+woken where it does not wake anyway, two calls of send(). No streaming, no errors, no limits, no close().
+"""
+
+import asyncio
+import io
+import sys
+import threading
+from collections import deque
+from contextvars import copy_context
+from queue import SimpleQueue
+from typing import Any
+
+THREADS = 4
+
+
+class Limit:
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.jobs: SimpleQueue[Any] = SimpleQueue()
+        self.done: deque[Any] = deque()
+        self.woken = False
+        for _ in range(THREADS):
+            threading.Thread(target=self.work, daemon=True).start()
+
+    def work(self) -> None:
+        while True:
+            loop, future, context, environ = self.jobs.get()
+            result = context.run(self.call, environ)
+            self.done.append((future, result))
+            if not self.woken:
+                self.woken = True
+                loop.call_soon_threadsafe(self.drain)
+
+    def call(self, environ: dict[str, Any]) -> Any:
+        start: list[Any] = []
+
+        def start_response(status: str, headers: Any, exc_info: Any = None) -> None:
+            start.append(int(status[:3]))
+            start.append([(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in headers])
+
+        body = b"".join(self.app(environ, start_response))
+        return start[0], start[1], body
+
+    def drain(self) -> None:
+        self.woken = False
+        while self.done:
+            future, result = self.done.popleft()
+            future.set_result(result)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        server, client = scope["server"], scope["client"]
+        environ = {
+            "REQUEST_METHOD": scope["method"],
+            "SCRIPT_NAME": "",
+            "PATH_INFO": scope["path"],
+            "QUERY_STRING": scope["query_string"].decode("latin-1"),
+            "SERVER_NAME": server[0],
+            "SERVER_PORT": str(server[1]),
+            "SERVER_PROTOCOL": "HTTP/" + scope["http_version"],
+            "REMOTE_ADDR": client[0],
+            "REMOTE_PORT": str(client[1]),
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": scope["scheme"],
+            "wsgi.input": io.BytesIO(),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+        }
+        for name, value in scope["headers"]:
+            environ["HTTP_" + name.decode("latin-1").upper().replace("-", "_")] = value.decode("latin-1")
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self.jobs.put((loop, future, copy_context(), environ))
+        status, headers, body = await future
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
