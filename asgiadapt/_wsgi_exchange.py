@@ -38,7 +38,7 @@ from asgiadapt._sansio.refusal import Refusal, refusal_events
 from asgiadapt._sansio.request import may_have_body, waits_for_continue
 from asgiadapt._sansio.response import Event, WsgiResponse
 from asgiadapt._threads.handoff import Flag, ToLoop, ToWorker
-from asgiadapt._threads.loops import Loop, TimeIsUp
+from asgiadapt._threads.loops import Loop, TimeIsUp, within
 from asgiadapt._threads.workers import WorkerPool
 from asgiadapt._wsgi_streams import BodyReader, FileWrapper, LateBody
 from asgiadapt.typing import Environ, Receive, Send, WSGIApplication
@@ -109,7 +109,7 @@ class Exchange:
         self._context: Context = copy_context()
         self._out: ToLoop[list[Event]] = ToLoop(loop, settings.window)
         self._stream: ToWorker | None = None  # None: the body is complete
-        self._body = RequestBody(settings.max_body_size)
+        self._body: RequestBody | None = None  # made for the first event
         self._body_limit: RequestTooLarge | None = None  # set once it has been passed
         self._method: str = environ["REQUEST_METHOD"]
         self._response = WsgiResponse(
@@ -119,7 +119,7 @@ class Exchange:
             may_have_trailers="http.response.trailers" in extensions,
         )
         self._lazy = settings.lazy_body
-        self._gone = Flag(self._watch_on_worker)
+        self._gone = Flag(self)
         self._failure: BaseException | None = None
         self._receiver: Any = None
         self._timer: Any = None
@@ -138,7 +138,8 @@ class Exchange:
     async def serve(self) -> None:
         """Answer the request. Raises what the application or ``send`` raised."""
         try:
-            await self._prepare_body_on_loop()
+            if not self._has_body_at_hand():
+                await self._collect_on_loop()
             self._submit_on_loop()
             try:
                 await self._send_on_loop()
@@ -154,7 +155,8 @@ class Exchange:
                 self._give_up(_cancelled)
                 await self._loop.linger(self._settings.cancel_grace, self._out.ended())
                 raise
-            self._raise_failure_on_loop()
+            if self._failure is not None:
+                self._raise_failure_on_loop()
         except Refusal as refusal:
             await self._refuse_on_loop(refusal)
         except GeneratorExit:
@@ -164,37 +166,44 @@ class Exchange:
             raise
         finally:
             self._over = True
-            self._break_off(_request_over)
+            self._gone.set()
             if self._timer is not None:
                 self._timer.cancel()
             if self._receiver is not None:
-                await self._loop.stop(self._receiver)
+                await self._stop_receiver_on_loop()
             if self._failure is not None:
                 self._report_late_failure()
 
-    async def _prepare_body_on_loop(self) -> None:
-        """Put ``wsgi.input`` into the environ: complete, begun, or still to come."""
+    def _has_body_at_hand(self) -> bool:
+        """Put a ``wsgi.input`` into the environ for which nothing has to be fetched before it is read.
+
+        False for a body of which the first part is to be collected now.
+        """
+        environ = self._environ
+        assert environ is not None
+        if not may_have_body(environ):
+            # Should the server have a body all the same, an application that reads will find it.
+            self._lazy = False
+        elif waits_for_continue(environ):
+            self._lazy = True
+        elif not self._lazy:
+            return False
+        self._stream = ToWorker(self._loop, 0)
+        environ["wsgi.input"] = LateBody(self)
+        return True
+
+    async def _collect_on_loop(self) -> None:
+        """Put the body into the environ: the whole of it, or as much as the first window takes."""
         environ = self._environ
         assert environ is not None
         settings = self._settings
-        if not may_have_body(environ):
-            # Not a single event is fetched. Should the server have a body all the same, an application
-            # that reads will find it.
-            self._lazy = False
-            self._stream = ToWorker(self._loop, 0)
-            environ["wsgi.input"] = LateBody(self._take_on_worker)
-            return
-        if self._lazy or waits_for_continue(environ):
-            self._lazy = True
-            self._stream = ToWorker(self._loop, 0)
-            environ["wsgi.input"] = LateBody(self._take_on_worker)
-            return
+        body = self._body = RequestBody(settings.max_body_size)
         chunks: list[bytes] = []
         error: BaseException | None = None
         try:
-            while not self._body.ended and self._body.size < settings.first_window:
-                event = await self._loop.within(settings.receive_timeout, self._receive())
-                chunk = self._body.accept(event)
+            while not body.ended and body.size < settings.first_window:
+                event = await within(self._loop, settings.receive_timeout, self._receive())
+                chunk = body.accept(event)
                 if chunk:  # a client may send any number of empty ones
                     chunks.append(chunk)
         except TimeIsUp:
@@ -203,7 +212,7 @@ class Exchange:
             raise _body_too_large(too_large) from None
         except Exception as other:
             error = other  # the application shall learn of it from its read
-        if self._body.ended:
+        if body.ended:
             environ["wsgi.input"] = io.BytesIO(b"".join(chunks))
             return
         self._stream = ToWorker(self._loop, settings.window)
@@ -211,7 +220,7 @@ class Exchange:
             self._stream.put(chunk, last=False)
         if error is not None:
             self._stream.break_off(_always(error))
-        environ["wsgi.input"] = BodyReader(self._take_on_worker)
+        environ["wsgi.input"] = BodyReader(self)
 
     def _submit_on_loop(self) -> None:
         try:
@@ -243,9 +252,11 @@ class Exchange:
         """Send what the worker puts out, until it has ended."""
         out = self._out
         send = self._send
-        within = self._loop.within
         limit = self._settings.send_timeout
-        while (entries := await out.take()) is not None:
+        while (entries := out.take()) is not None:
+            if not entries:
+                await out.news
+                continue
             if not self._watched and not self._response.complete:
                 self._watch_on_loop()
             for events, size in entries:
@@ -254,16 +265,22 @@ class Exchange:
                         break
                     if event["type"] == "http.response.start":
                         self._head_sent = True
+                    # What within() does, written out: two coroutines less for each small response.
+                    steps = send(event).__await__()
                     try:
-                        await within(limit, send(event))
+                        pause = next(steps)
+                    except StopIteration:
+                        continue
+                    try:
+                        await self._loop.rest_within(limit, steps, pause)
                     except TimeIsUp:
                         raise _stalled(limit) from None
-                out.done_with(size)
+                if size:
+                    out.done_with(size)
 
     def _raise_failure_on_loop(self) -> None:
         failure, self._failure = self._failure, None
-        if failure is None:
-            return
+        assert failure is not None
         try:
             if not self._head_sent:
                 if isinstance(failure, RequestTooLarge):
@@ -287,15 +304,24 @@ class Exchange:
     # On the loop: the receiver
 
     def _start_receiver_on_loop(self) -> None:
-        if self._receiver is None and not self._over:
+        if self._over:
+            # Somebody kept the stream of a request that has ended, and reads.
+            if self._stream is not None:
+                self._stream.break_off(_request_over)
+        elif self._receiver is None:
             self._receiver = self._loop.start(self._receive_on_loop, self._context.copy())
 
+    async def _stop_receiver_on_loop(self) -> None:
+        if self._stream is not None:
+            self._stream.break_off(_request_over)
+        await self._loop.stop(self._receiver)
+
     def _watch_on_loop(self) -> None:
-        """Watch whether the client leaves, where that is possible without taking the body from the reader."""
+        """Watch whether the client leaves, where that takes no event from the application."""
         self._watched = True
-        if self._stream is not None and not self._body.ended:
+        if self._stream is not None:
             if self._lazy:
-                return  # not before the application has read the body
+                return  # the receiver watches by itself once the application has read the body
             self._stream.fetch_ahead(1)
         self._start_receiver_on_loop()
 
@@ -315,11 +341,14 @@ class Exchange:
     async def _fetch_body_on_loop(self, stream: ToWorker) -> bool:
         """Pass the rest of the body on; false where it did not come to its end."""
         limit = self._settings.receive_timeout
+        if self._body is None:
+            self._body = RequestBody(self._settings.max_body_size)
+        body = self._body
         try:
-            while not self._body.ended:
+            while not body.ended:
                 await stream.room()
-                event = await self._loop.within(limit, self._receive())
-                stream.put(self._body.accept(event), last=self._body.ended)
+                event = await within(self._loop, limit, self._receive())
+                stream.put(body.accept(event), last=body.ended)
         except TimeIsUp:
             stream.break_off(_read_timed_out)
         except RequestTooLarge as error:
@@ -332,7 +361,7 @@ class Exchange:
         except BaseException:
             stream.break_off(_cancelled)
             raise
-        return self._body.ended
+        return body.ended
 
     def _client_left_on_loop(self) -> None:
         self._give_up(_client_gone)
@@ -341,15 +370,12 @@ class Exchange:
 
     def _give_up(self, make_error: Callable[[], BaseException]) -> None:
         """The request cannot go on: free the worker, or do not take one."""
-        self._break_off(make_error)
-        if not self._running and self._settings.pool.withdraw(self):
-            self._out.end()
-
-    def _break_off(self, make_error: Callable[[], BaseException]) -> None:
         self._out.break_off(make_error)
         if self._stream is not None:
             self._stream.break_off(make_error)
         self._gone.set()
+        if not self._running and self._settings.pool.withdraw(self):
+            self._out.end()
 
     # On the worker
 
@@ -475,13 +501,17 @@ class Exchange:
         if events:
             self._out.put(events, 0)
 
-    def _take_on_worker(self) -> list[bytes]:
+    def take_on_worker(self) -> list[bytes]:
+        """What has come of the body, or waits for it; the `Source` of its streams."""
         assert self._stream is not None
+        if self._over:
+            raise _request_over()
         if self._receiver is None:
             self._loop.post(self._start_receiver_on_loop)
         return self._stream.take()
 
-    def _watch_on_worker(self) -> None:
+    def watch_on_worker(self) -> None:
+        """Begin to watch whether the client leaves: somebody wants to know."""
         if not self._over:
             self._loop.post(self._watch_on_loop)
 
@@ -539,7 +569,7 @@ def _names(path: Any, status: os.stat_result) -> bool:
 _warned: set[str] = set()
 
 
-def _warn_of_dropped(names: list[str]) -> None:
+def _warn_of_dropped(names: tuple[str, ...]) -> None:
     for name in names:
         if name.lower() not in _warned:
             _warned.add(name.lower())

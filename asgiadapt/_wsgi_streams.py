@@ -33,11 +33,19 @@ class ErrorStream:
             sys.stderr.flush()
 
 
-class _RawBody(io.RawIOBase):
-    """The chunks of a request body as a file without a buffer. *take* gives what has come, or waits."""
+class Source(Protocol):
+    """Whoever brings the chunks of a request body."""
 
-    def __init__(self, take: Callable[[], list[bytes]]) -> None:
-        self._take = take
+    def take_on_worker(self) -> list[bytes]:
+        """What has come, or waits for it; nothing at the end."""
+        ...
+
+
+class _RawBody(io.RawIOBase):
+    """The chunks of a request body as a file without a buffer."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._chunks: Iterator[bytes] = iter(())
         self._rest = memoryview(b"")
 
@@ -49,7 +57,7 @@ class _RawBody(io.RawIOBase):
         if not self._rest:
             chunk = next(self._chunks, None)
             if chunk is None:
-                self._chunks = iter(self._take())
+                self._chunks = iter(self._source.take_on_worker())
                 chunk = next(self._chunks, b"")
             self._rest = memoryview(chunk)
         return self._rest
@@ -76,8 +84,8 @@ class BodyReader(io.BufferedReader):
     already *is* an `io.BytesIO`, and an application shall not see the difference.
     """
 
-    def __init__(self, take: Callable[[], list[bytes]]) -> None:
-        super().__init__(_RawBody(take), _BUFFER_BYTES)
+    def __init__(self, source: Source) -> None:
+        super().__init__(_RawBody(source), _BUFFER_BYTES)
 
     def read(self, size: int | None = -1, /) -> bytes:
         return super().read(-1 if size is None or size < 0 else size)
@@ -102,15 +110,15 @@ class BodyReader(io.BufferedReader):
 class LateBody:
     """``wsgi.input`` of a request that likely has no body, or none yet: a `BodyReader` made at first use."""
 
-    __slots__ = ("_reader", "_take")
+    __slots__ = ("_reader", "_source")
 
-    def __init__(self, take: Callable[[], list[bytes]]) -> None:
-        self._take = take
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._reader: BodyReader | None = None
 
     def _open(self) -> BodyReader:
         if self._reader is None:
-            self._reader = BodyReader(self._take)
+            self._reader = BodyReader(self._source)
         return self._reader
 
     def read(self, size: int | None = -1, /) -> bytes:

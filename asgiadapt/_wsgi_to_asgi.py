@@ -4,6 +4,7 @@ import inspect
 import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Final
 
 from asgiadapt._sansio.lifespan import check_lifespan_event
@@ -156,38 +157,43 @@ class WsgiToAsgi:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope, on the running event loop of asyncio or trio (ASGI 3.0, "Applications")."""
-        kind = scope["type"]
         loop = running_asyncio_loop()
-        if kind == "http":
-            answer = self._answer_http
-        elif kind == "lifespan":
-            answer = self._answer_lifespan
-        elif kind == "websocket":
-            await _refuse_websocket(scope, receive, send)
+        if scope["type"] != "http":
+            await self._answer_other(loop, scope, receive, send)
             return
-        else:
-            raise ValueError(
-                f"WsgiToAsgi was called with a scope of type {kind!r}; it serves 'http', and answers "
-                f"'lifespan' and 'websocket'. Route other scopes to another application."
-            )
-        if loop is None:
-            await on_trio(lambda trio_loop: answer(trio_loop, scope, receive, send))
-        else:
-            await answer(loop, scope, receive, send)
-
-    async def _answer_http(self, loop: Loop, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             environ = self._environs.environ_from_scope(scope)
         except Refusal as refusal:
             await _refuse(refusal, scope, send)
+            return
         except Exception:
             # Whatever a client managed to send, or a server made of it: no reason for a crash.
             _log.exception("no environ could be made of the scope %r", scope)
             await _refuse(Refusal(400, "the request could not be understood."), scope, send)
+            return
+        if loop is None:
+            await on_trio(partial(self._serve_on_trio, environ, receive, send))
         else:
             await Exchange(self._settings, loop, environ, receive, send).serve()
 
-    async def _answer_lifespan(self, loop: Loop, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_on_trio(self, environ: Environ, receive: Receive, send: Send, loop: Loop) -> None:
+        await Exchange(self._settings, loop, environ, receive, send).serve()
+
+    async def _answer_other(self, loop: Loop | None, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "websocket":
+            await _refuse_websocket(scope, receive, send)
+        elif kind != "lifespan":
+            raise ValueError(
+                f"WsgiToAsgi was called with a scope of type {kind!r}; it serves 'http', and answers "
+                f"'lifespan' and 'websocket'. Route other scopes to another application."
+            )
+        elif loop is None:
+            await on_trio(partial(self._answer_lifespan, receive, send))
+        else:
+            await self._answer_lifespan(receive, send, loop)
+
+    async def _answer_lifespan(self, receive: Receive, send: Send, loop: Loop) -> None:
         check_lifespan_event(await receive(), "lifespan.startup")
         if not await self._run_hook(self._on_startup, loop, send, "lifespan.startup"):
             return

@@ -5,7 +5,7 @@ Requests go one way (`fields_from_headers`), responses the other (`headers_from_
 
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from asgiadapt._errors import ApplicationTypeError, ApplicationValueError
 from asgiadapt._sansio.refusal import Refusal
@@ -76,7 +76,7 @@ def fields_from_headers(
 ) -> dict[str, str]:
     """The header part of an environ; `Refusal` for what cannot be mapped without guessing."""
     fields: dict[str, str] = {}
-    repeated: dict[str, list[str]] = {}
+    repeated: dict[str, list[str]] | None = None
     size = 0
     for count, (name, value) in enumerate(headers, 1):
         size += len(name) + len(value)
@@ -87,12 +87,15 @@ def fields_from_headers(
         key = keys[name]
         if key in fields:
             # Collect now and join once: joining one by one would copy the growing value each time.
+            if repeated is None:
+                repeated = {}
             repeated.setdefault(key, [fields[key]]).append(value.decode("latin-1"))
         elif key:
             fields[key] = value.decode("latin-1")
 
-    for key, values in repeated.items():
-        fields[key] = _joined(key, values)
+    if repeated is not None:
+        for key, values in repeated.items():
+            fields[key] = _joined(key, values)
     everything = "".join(fields.values())
     if "\r" in everything or "\n" in everything or "\0" in everything:
         raise Refusal(400, "a header field has a CR, LF or NUL in its value.")
@@ -183,16 +186,13 @@ def header_pair(name: str, value: str) -> tuple[bytes, bytes]:
     return wire_name, value.strip(" \t").encode("latin-1")
 
 
-class ResponseHeaders:
-    """The checked fields of a response: what goes out, what was dropped, the length it declares."""
+class ResponseHeaders(NamedTuple):
+    """The checked fields of a response."""
 
-    __slots__ = ("announces_trailers", "content_length", "dropped", "pairs")
-
-    def __init__(self) -> None:
-        self.pairs: list[tuple[bytes, bytes]] = []
-        self.content_length: int | None = None
-        self.dropped: list[str] = []
-        self.announces_trailers = False
+    pairs: list[tuple[bytes, bytes]]
+    content_length: int | None = None
+    dropped: tuple[str, ...] = ()
+    announces_trailers: bool = False
 
 
 def headers_from_list(headers: Iterable[Any], status: int, *, strict: bool) -> ResponseHeaders:
@@ -201,8 +201,9 @@ def headers_from_list(headers: Iterable[Any], status: int, *, strict: bool) -> R
     Hop-by-hop fields are the server's affair. With *strict* they are an error, as PEP 3333 has it;
     otherwise they are dropped, since deployed applications do send them.
     """
-    checked = ResponseHeaders()
-    pairs = checked.pairs
+    pairs: list[tuple[bytes, bytes]] = []
+    content_length: int | None = None
+    dropped: tuple[str, ...] = ()
     for item in headers:
         try:
             name, value = item
@@ -215,13 +216,13 @@ def headers_from_list(headers: Iterable[Any], status: int, *, strict: bool) -> R
             pairs.append(pair)
         elif pair[0] == b"content-length":
             length = _declared_length(pair[1])
-            if checked.content_length is None:
-                checked.content_length = length
+            if content_length is None:
+                content_length = length
                 pairs.append(pair)
-            elif checked.content_length != length:
+            elif content_length != length:
                 raise ApplicationValueError(
-                    f"start_response was given two different lengths, {checked.content_length} and "
-                    f"{length}; give one Content-Length."
+                    f"start_response was given two different lengths, {content_length} and {length}; give "
+                    f"one Content-Length."
                 )
         elif pair[0] == b"status":
             if strict:
@@ -238,9 +239,9 @@ def headers_from_list(headers: Iterable[Any], status: int, *, strict: bool) -> R
                 f"to the response (PEP 3333, 'Other HTTP Features'); leave it to the server."
             )
         else:
-            checked.announces_trailers |= pair[0] == b"trailer"
-            checked.dropped.append(name)
-    return checked
+            dropped += (name,)
+    announces_trailers = any(name.lower() == "trailer" for name in dropped)
+    return ResponseHeaders(pairs, content_length, dropped, announces_trailers)
 
 
 def _declared_length(value: bytes) -> int:

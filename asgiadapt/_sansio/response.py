@@ -78,9 +78,9 @@ class WsgiResponse:
         return self.phase is Phase.DONE
 
     @property
-    def dropped(self) -> list[str]:
+    def dropped(self) -> tuple[str, ...]:
         """The names of the fields that were left out since they belong to the connection."""
-        return self._headers.dropped if self._headers is not None else []
+        return self._headers.dropped if self._headers is not None else ()
 
     def start(self, status: Any, headers: Any, exc_info: Any = None) -> None:
         """What ``start_response`` does (PEP 3333, "The start_response() Callable")."""

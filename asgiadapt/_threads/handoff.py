@@ -12,8 +12,9 @@ Guarantees
 import threading
 from _thread import LockType
 from collections.abc import Callable
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
+from asgiadapt._errors import ClientDisconnected
 from asgiadapt._threads.loops import Loop, Waiter, wait_for_loop
 
 Item = TypeVar("Item")
@@ -53,23 +54,23 @@ class ToLoop(Generic[Item]):
         "_items",
         "_loop",
         "_mutex",
-        "_waiter",
+        "_waits",
         "_window",
-        "_woken",
         "broken",
+        "news",
     )
 
     def __init__(self, loop: Loop, window: int) -> None:
         self._loop = loop
         self._window = window
-        self._mutex = threading.Lock()
+        self._mutex = loop.mutex
         self._items: list[tuple[Item, int]] = []
         self._held = 0  # bytes put, and not reported by done_with() yet
         self._ended = False
-        self._waiter: Waiter | None = None
-        self._woken = False  # the waiter's resumption is posted
+        self._waits = False  # the loop awaits news, and its resumption has not been posted
         self._bell: LockType | None = None
         self.broken: MakeError | None = None
+        self.news: Waiter
 
     def put(self, item: Item, size: int, *, last: bool = False) -> None:
         """Pass *item* on. Worker.
@@ -78,8 +79,7 @@ class ToLoop(Generic[Item]):
         """
         bell = None
         with self._mutex:
-            if self.broken is not None:
-                raise self.broken()
+            self.check()
             self._items.append((item, size))
             self._held += size
             wake = self._has_to_wake()
@@ -94,6 +94,11 @@ class ToLoop(Generic[Item]):
         """Raise the error of `break_off`, if there was one. Worker."""
         if self.broken is not None:
             raise self.broken()
+        if self._ended:
+            raise ClientDisconnected(
+                "the request has ended, and nothing can be written any more. Write before the application's "
+                "iterable ends."
+            )
 
     def flush(self) -> None:
         """Wait until the loop is done with all items. Worker."""
@@ -137,31 +142,29 @@ class ToLoop(Generic[Item]):
 
     def _has_to_wake(self) -> bool:
         """With the mutex held."""
-        if self._waiter is None or self._woken:
-            return False
-        self._woken = True
-        return True
+        waits, self._waits = self._waits, False
+        return waits
 
-    async def take(self) -> list[tuple[Item, int]] | None:
-        """All items that wait, once there are any; None after the end. Loop."""
-        while True:
-            with self._mutex:
-                if self._items:
-                    items, self._items = self._items, []
-                    return items
-                if self._ended:
-                    return None
-                waiter = self._waiter = self._loop.waiter()
-                self._woken = False
-            try:
-                await waiter
-            finally:
-                self._waiter = None
+    def take(self) -> list[tuple[Item, int]] | None:
+        """All items that wait, None after the end. Loop.
+
+        Where there are none yet, ``news`` is to be awaited before the next call.
+        """
+        with self._mutex:
+            if self._items:
+                items, self._items = self._items, []
+                return items
+            if self._ended:
+                return None
+            self.news = self._loop.waiter()
+            self._waits = True
+            return []
 
     async def ended(self) -> None:
         """Wait for the end; items are dropped. Loop."""
-        while await self.take() is not None:
-            pass
+        while (items := self.take()) is not None:
+            if not items:
+                await self.news
 
     def done_with(self, size: int) -> None:
         """Make room: *size* bytes have gone. Loop."""
@@ -174,9 +177,8 @@ class ToLoop(Generic[Item]):
         bell.release()
 
     def _resume_on_loop(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if not self.news.done():
+            self.news.set_result(None)
 
 
 class ToWorker:
@@ -200,8 +202,8 @@ class ToWorker:
     def __init__(self, loop: Loop, ahead: int) -> None:
         self._loop = loop
         self._ahead = ahead
-        self._mutex = threading.Lock()
-        self._chunks: list[bytes] = []
+        self._mutex = loop.mutex
+        self._chunks: list[bytes] | None = None  # made for the first
         self._held = 0
         self._ended = False
         self._make_error: MakeError | None = None
@@ -212,6 +214,8 @@ class ToWorker:
         """Pass *chunk* on, perhaps empty. Loop."""
         with self._mutex:
             if chunk:
+                if self._chunks is None:
+                    self._chunks = []
                 self._chunks.append(chunk)
                 self._held += len(chunk)
             self._ended = last
@@ -268,7 +272,7 @@ class ToWorker:
     def _take(self) -> list[bytes] | None:
         """With the mutex held; None for "not yet"."""
         if self._chunks:
-            taken, self._chunks = self._chunks, []
+            taken, self._chunks = self._chunks, None
             self._held = 0
             return taken
         if self._make_error is not None:
@@ -281,16 +285,22 @@ class ToWorker:
             waiter.set_result(None)
 
 
+class Watcher(Protocol):
+    def watch_on_worker(self) -> None:
+        """Begin to look out for what a `Flag` stands for. Worker."""
+        ...
+
+
 class Flag:
     """Something that happens once, for workers to ask after or to wait for.
 
-    *watch* is called, on the worker, before the first answer.
+    *watcher* is told to watch before the first answer.
     """
 
-    __slots__ = ("_event", "_happened", "_watch")
+    __slots__ = ("_event", "_happened", "_watcher")
 
-    def __init__(self, watch: Callable[[], None]) -> None:
-        self._watch: Callable[[], None] | None = watch
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher: Watcher | None = watcher
         self._event: threading.Event | None = None  # made for the first that waits
         self._happened = False
 
@@ -309,12 +319,12 @@ class Flag:
 
     def set(self) -> None:
         """It has happened. Any thread."""
-        self._watch = None
+        self._watcher = None
         self._happened = True
         if self._event is not None:
             self._event.set()
 
     def _begin_to_watch(self) -> None:
-        watch, self._watch = self._watch, None
-        if watch is not None:
-            watch()
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.watch_on_worker()
