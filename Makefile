@@ -1,13 +1,16 @@
 # Each command sets up what it needs, below .venv. Another Python: make test PYTHON=python3.12
 PYTHON ?= python3
 
-.PHONY: demo test lint docs check bench soak fuzz clean
+.PHONY: help demo test lint docs check bench soak fuzz clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\): ## /  make \1\t/p' Makefile
 
 demo: ## a Flask application on uvicorn; prints its URL, Ctrl-C ends it
 	@.ci/venv .venv/demo examples $(PYTHON)
 	@exec .venv/demo/bin/python examples/flask_on_uvicorn.py
 
-test: ## the whole test suite
+test: ## the whole test suite, with branch coverage
 	@.ci/test $(PYTHON)
 
 lint: ## format, lint, types
@@ -32,5 +35,5 @@ fuzz: ## thousands of generated requests, bodies and applications
 	@.ci/venv .venv/soak test $(PYTHON)
 	@HYPOTHESIS_PROFILE=fuzz .venv/soak/bin/python -m pytest tests/fuzz --timeout=3600
 
-clean:
+clean: ## remove all that these commands have made
 	rm -rf .venv site .coverage*

@@ -36,12 +36,14 @@ TOP = """<!doctype html>
   dd { margin: 0; font-variant-numeric: tabular-nums; min-width: 0 }
   button, input { font: inherit; max-width: 100% }
 </style>
-<nav>{% for name in pages %}<a href="{{ url_for(name) }}">{{ name }}</a> {% endfor %}</nav>
+<nav>
+  <a href="{{ url_for('index') }}">index</a>
+  {% for name in pages %}<a href="{{ url_for(name) }}">{{ name }}</a> {% endfor %}
+</nav>
 <h1>{{ title }}</h1>
 """
 
 PAGES = {
-    "index": "this page",
     "upload": "a form that sends a file, of any size",
     "rows": "a page that arrives row by row",
     "events": "server-sent events: the threads at work, each second",
@@ -53,7 +55,7 @@ flask_app = Flask(__name__)
 ending = threading.Event()  # set when the server is about to end
 
 
-def page(title: str, body: str, **values: object) -> str:
+def page(title: str, body: str, /, **values: object) -> str:
     return render_template_string(TOP + body, title=title, pages=PAGES, **values)
 
 
@@ -79,12 +81,15 @@ def upload() -> str:
 @flask_app.post("/upload")
 def receive_upload() -> str:
     file = request.files["file"]
-    digest = hashlib.file_digest(file.stream, "sha256").hexdigest()
+    digest, size = hashlib.sha256(), 0
+    while chunk := file.read(65536):
+        digest.update(chunk)
+        size += len(chunk)
     body = """
-    <dl><dt>name</dt><dd><code>{{ file.filename }}</code></dd>
+    <dl><dt>name</dt><dd><code>{{ name }}</code></dd>
     <dt>size</dt><dd>{{ size }} bytes</dd><dt>SHA-256</dt><dd><code>{{ digest }}</code></dd></dl>
     <p><a href="{{ url_for('upload') }}">Send another one</a></p>"""
-    return page("Received", body, file=file, size=file.stream.seek(0, os.SEEK_END), digest=digest)
+    return page("Received", body, name=file.filename, size=size, digest=digest.hexdigest())
 
 
 @flask_app.get("/rows")

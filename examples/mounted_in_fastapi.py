@@ -19,10 +19,10 @@ HEAD = """<!doctype html>
 <meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Flask in FastAPI</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="/legacy/style.css">
 """
 
-OLD_SIDE = """<h1>The old side</h1>
+OLD_SIDE = """<link rel="stylesheet" href="{{ url_for('static', filename='plain.css') }}">
+<h1>The old side</h1>
 <p>{{ text }}</p>
 <ul>
   <li><a href="{{ url_for('greet', name='you') }}">a page of this side</a></li>
@@ -31,7 +31,8 @@ OLD_SIDE = """<h1>The old side</h1>
 </ul>
 """
 
-NEW_SIDE = """<h1>The new side</h1>
+NEW_SIDE = """<link rel="stylesheet" href="/legacy/static/plain.css">
+<h1>The new side</h1>
 <p>This page is made by FastAPI, on the event loop.</p>
 <ul><li><a href="/legacy/">the old side</a></li></ul>
 """
@@ -53,12 +54,6 @@ def greet(name: str) -> str:
 @legacy.get("/start")
 def start() -> Response:
     return redirect(url_for("index"))
-
-
-@legacy.get("/style.css")
-def style() -> tuple[str, dict[str, str]]:
-    sheet = ":root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif } body { margin: 2rem }"
-    return sheet, {"Content-Type": "text/css"}
 
 
 app = FastAPI()

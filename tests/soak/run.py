@@ -50,6 +50,7 @@ async def answer_of(reader: asyncio.StreamReader) -> bytes:
     while size := int(await reader.readline(), 16):
         body += await reader.readexactly(size)
         assert await reader.readline() == b"\r\n"
+    assert await reader.readline() == b"\r\n"
     return body
 
 

@@ -400,7 +400,7 @@ def test_a_job_may_fork() -> None:
     [
         "time.sleep(1000)",
         "threading.Event().wait()",
-        "\n  while True: pass",
+        "while True: pass",
     ],
 )
 def test_the_interpreter_ends_whatever_the_workers_do(state: str) -> None:
@@ -408,7 +408,7 @@ def test_the_interpreter_ends_whatever_the_workers_do(state: str) -> None:
     run(
         "pool = WorkerPool(2)\n"
         "entered = threading.Event()\n"
-        f"def work(): entered.set(); {state}\n"
+        f"def work():\n  entered.set()\n  {state}\n"
         "for _ in range(3): pool.submit(Job(work))\n"
         "entered.wait(10)\n"
     )

@@ -1,0 +1,171 @@
+"""The response machine by itself: calls in, events out."""
+
+from typing import Any
+
+import pytest
+
+from asgiadapt import ApplicationOrderError, ApplicationTypeError, ApplicationValueError
+from asgiadapt._sansio.response import Phase, WsgiResponse
+
+
+def started(method: str = "GET", *headers: tuple[str, str], **options: Any) -> WsgiResponse:
+    response = WsgiResponse(method, **options)
+    response.start("200 OK", headers)
+    return response
+
+
+def kinds(events: list[dict[str, Any]]) -> list[str]:
+    return [event["type"].removeprefix("http.response.") for event in events]
+
+
+def test_the_phases_of_a_plain_response() -> None:
+    """Waiting, started, open, done; the values stand in messages."""
+    response = WsgiResponse("GET")
+    assert (response.phase, response.committed, response.dropped) == (Phase.WAITING, False, ())
+    response.start("200 OK", [("Connection", "close")])
+    assert (response.phase, response.committed, response.dropped) == (
+        Phase.STARTED,
+        False,
+        ("Connection",),
+    )
+    assert response.chunk(b"") == []
+    assert kinds(response.chunk(b"x")) == ["start", "body"]
+    assert (response.phase, response.committed, response.complete) == (Phase.OPEN, True, False)
+    assert kinds(response.chunk(b"y")) == ["body"]
+    assert response.end() == [{"type": "http.response.body", "body": b"", "more_body": False}]
+    assert response.complete
+    assert response.end() == []
+
+
+def test_a_second_start_names_the_phase() -> None:
+    """In words that can be read."""
+    response = started()
+    with pytest.raises(ApplicationOrderError, match="although start_response has been called"):
+        response.start("200 OK", [])
+    response.chunk(b"x", only=True)
+    with pytest.raises(ApplicationOrderError, match="although the response is complete"):
+        response.start("200 OK", [])
+
+
+def test_exc_info_replaces_or_raises() -> None:
+    """Before the head has left, and after."""
+    response = started("GET", ("A", "1"))
+    error = ValueError("broken")
+    response.start("500 Sorry", [("B", "2")], (ValueError, error, None))
+    assert response.chunk(b"x")[0]["headers"] == [(b"b", b"2")]
+    with pytest.raises(ValueError, match="broken") as caught:
+        response.start("500 Sorry", [], (ValueError, error, None))
+    assert caught.value is error
+    with pytest.raises(ApplicationOrderError, match="empty exc_info"):
+        response.start("500 Sorry", [], (None, None, None))
+    with pytest.raises(ApplicationTypeError, match="exc_info of type int"):
+        started().start("500 Sorry", [], 5)
+
+
+@pytest.mark.parametrize("use", ["chunk", "end", "write"])
+def test_a_body_needs_a_start(use: str) -> None:
+    """However it comes."""
+    response = WsgiResponse("GET")
+    with pytest.raises(ApplicationOrderError, match="before it called start_response"):
+        getattr(response, use)(*[] if use == "end" else [b"x"])
+
+
+def test_the_declared_length_is_kept() -> None:
+    """Cut where there is more, an error where there is less, whatever the way."""
+    response = started("GET", ("Content-Length", "3"))
+    assert response.chunk(b"abcd", only=True)[1]["body"] == b"abc"
+    assert response.complete
+    assert response.write(b"") == ([], None)
+    assert "leaves room for 0" in str(response.write(b"x")[1])
+    short = started("GET", ("Content-Length", "3"))
+    assert short.chunk(b"a", only=True)[1]["more_body"] is True
+    with pytest.raises(ApplicationValueError, match="2 bytes short"):
+        short.end()
+    unsent = started("GET", ("Content-Length", "3"))
+    with pytest.raises(ApplicationValueError, match="3 bytes short"):
+        unsent.end()
+    assert not unsent.committed
+    events, error = started("GET", ("Content-Length", "1")).write(b"ab")
+    assert events[1] == {"type": "http.response.body", "body": b"a", "more_body": False}
+    assert "room for 1" in str(error)
+
+
+def test_write_commits_even_without_data() -> None:
+    """And gives no error."""
+    response = started()
+    events, error = response.write(b"")
+    assert (kinds(events), error) == (["start"], None)
+    assert response.write(b"") == ([], None)
+    with pytest.raises(ApplicationTypeError, match="'text', a str"):
+        response.write("text")
+    with pytest.raises(ApplicationTypeError, match=r"\.\.\., a str"):
+        response.chunk("x" * 100)
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 205), ("GET", 304)])
+def test_responses_without_a_body(method: str, status: int) -> None:
+    """Bytes are dropped, lengths are not checked, and only a 204 loses its Content-Length."""
+    response = WsgiResponse(method, add_content_length=True)
+    response.start(f"{status} X", [("Content-Length", "5")])
+    events = response.chunk(b"abc", only=True) + response.chunk(b"d") + response.end()
+    assert kinds(events) == ["start", "body"]
+    assert events[1]["body"] == b""
+    assert bool(events[0]["headers"]) == (status != 204)
+
+
+def test_the_length_of_a_whole_body_is_added_on_request() -> None:
+    """Where the application gave none."""
+    response = started("GET", ("X", "y"), add_content_length=True)
+    assert response.chunk(b"abc", only=True)[0]["headers"] == [(b"x", b"y"), (b"content-length", b"3")]
+    assert started("GET", add_content_length=True).chunk(b"abc")[0]["headers"] == []
+
+
+FILE = {"type": "http.response.pathsend", "path": "/f"}
+
+
+def test_a_file_takes_the_place_of_the_body() -> None:
+    """Where its size is the declared one, nothing was sent, and there is a body at all."""
+    response = started()
+    assert response.declared_length(7) == 7
+    assert kinds(response.file(FILE, 7) or []) == ["start", "pathsend"]
+    assert response.complete
+    assert response.file(FILE, 7) is None
+    assert started("GET", ("Content-Length", "5")).declared_length(7) == 5
+    assert started("GET", ("Content-Length", "5")).file(FILE, 7) is None
+    assert started("HEAD").file(FILE, 7) is None
+    assert WsgiResponse("GET").file(FILE, 7) is None
+    trailing = WsgiResponse("GET", may_have_trailers=True)
+    trailing.set_trailers([])
+    trailing.start("200 OK", [])
+    assert trailing.file(FILE, 7) is None
+
+
+def test_early_hints_are_the_links_before_the_head() -> None:
+    """Checked like all headers."""
+    response = WsgiResponse("GET")
+    assert response.early_hint([("Link", "</a>"), ("X", "y")])[0]["links"] == [b"</a>"]
+    assert response.early_hint([("X", "y")]) == []
+    with pytest.raises(ApplicationValueError, match="control"):
+        response.early_hint([("Link", "a\r\nb")])
+    response.start("200 OK", [])
+    response.chunk(b"x")
+    assert response.early_hint([("Link", "</a>")]) == []
+
+
+def test_trailers_are_announced_and_follow_the_body() -> None:
+    """The last ones that were set."""
+    response = WsgiResponse("GET", may_have_trailers=True)
+    response.set_trailers([("A", "1")])
+    response.start("200 OK", [])
+    assert response.chunk(b"x")[0]["trailers"] is True
+    response.set_trailers([("B", "2")])
+    assert response.end()[-1] == {"type": "http.response.trailers", "headers": [(b"b", b"2")]}
+    with pytest.raises(ApplicationOrderError, match="announce trailers"):
+        response.set_trailers([])
+    announced = started("GET", ("Trailer", "A"), may_have_trailers=True)
+    assert announced.chunk(b"x")[0]["trailers"] is True
+    assert "trailers" not in started("GET", ("Trailer", "A")).chunk(b"x")[0]
+    silent = started(may_have_trailers=True)
+    assert "trailers" not in silent.chunk(b"x")[0]
+    with pytest.raises(ApplicationOrderError, match="announce trailers"):
+        silent.set_trailers([])

@@ -1,0 +1,165 @@
+"""What the pages, the README and the changelog say: their code runs, their links lead somewhere, and their
+tables are those of the code."""
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import asgiadapt
+from asgiadapt import _errors
+from tests.fakes import connection
+from tests.processes import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CHANGELOG.md"]
+
+_FENCE = re.compile(r"^(?:<!-- (complete)(?:: GET (\S+) is (\d+))? -->\n)?```python\n(.*?)^```$", re.M | re.S)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.*)$", re.M)
+
+
+class Block(NamedTuple):
+    """A fenced block of Python; its *name* has the page and the line."""
+
+    name: str
+    code: str
+    complete: bool
+    path: str | None
+    status: int
+
+
+def blocks() -> list[Block]:
+    found = []
+    for page in PAGES:
+        text = page.read_text()
+        for fence in _FENCE.finditer(text):
+            complete, path, status, code = fence.groups()
+            line = text.count("\n", 0, fence.start(4)) + 1
+            found.append(Block(f"{page.name}:{line}", code, bool(complete), path, int(status or 0)))
+    return found
+
+
+def by_name(chosen: list[Block]) -> Any:
+    return pytest.mark.parametrize("block", [pytest.param(block, id=block.name) for block in chosen])
+
+
+@by_name(blocks())
+def test_a_block_of_python_compiles(block: Block) -> None:
+    """Each block is Python by itself."""
+    compile(block.code, block.name, "exec")
+
+
+@by_name([block for block in blocks() if block.complete])
+async def test_a_complete_block_does_what_the_page_says(block: Block) -> None:
+    """A block that is marked as complete runs, and its application answers what the mark names."""
+    names: dict[str, Any] = {"__name__": "module"}
+    exec(compile(block.code, block.name, "exec"), names)
+    if block.path is None:
+        return
+    async with connection(names["app"], path=block.path) as opened:
+        await opened.until(lambda answer: bool(answer.chunks))
+        opened.disconnect()
+        assert (await opened.result()).status == block.status
+
+
+def test_the_pages_have_blocks_of_python() -> None:
+    """The tests above look at something: the expression finds the blocks, complete ones among them."""
+    assert len(blocks()) == sum(page.read_text().count("```python") for page in PAGES) > 0
+    marks = sum(len(re.findall(r"^<!-- complete", page.read_text(), re.M)) for page in PAGES)
+    assert sum(block.complete for block in blocks()) == marks > 0
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of the headings of *page*, made as both MkDocs and code hosts make them."""
+    headings = _HEADING.findall(re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S))
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    """Every relative link names a file of the repository, and a heading in it where it names one."""
+    for target in _LINK.findall(page.read_text()):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (page.parent / file).resolve() if file else page
+        assert linked.is_file(), f"{page.name} links to {target}, which is not there"
+        if anchor:
+            assert anchor in anchors(linked), f"{page.name} links to {target}, which has no such heading"
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """A page that is written can be found."""
+    navigation = (ROOT / "mkdocs.yml").read_text().partition("nav:")[2]
+    assert set(re.findall(r": (\S+\.md)$", navigation, re.M)) == {page.name for page in DOCS.glob("*.md")}
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """The cells of the table below *heading*."""
+    section = (DOCS / page).read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+_UNITS = {"s": 1, "KiB": 1024}
+
+
+def default(text: str) -> object:
+    """The value that *text* stands for in the table of options."""
+    if text in ("on", "off"):
+        return text == "on"
+    if text == "none":
+        return None
+    number, _, unit = text.partition(" ")
+    return int(number) * (_UNITS[unit] if unit else 1)
+
+
+def test_the_table_of_options_is_the_signature() -> None:
+    """Every option stands in the table, in the same order, with its default."""
+    parameters = list(inspect.signature(asgiadapt.WsgiToAsgi).parameters.values())[1:]
+    of_pool = inspect.signature(asgiadapt.WorkerPool).parameters
+    signature = {}
+    for parameter in parameters:
+        # Where the default is that of a pool, the table says which one that is.
+        shown = of_pool.get(parameter.name, parameter).default
+        signature[parameter.name] = None if shown == () else shown
+    table = {row[0].strip("`"): default(row[1]) for row in rows("wsgi-to-asgi.md", "Options")}
+    assert list(table) == list(signature)
+    assert table == signature
+
+
+def test_every_error_has_its_section() -> None:
+    """The page of errors has a section for each exception, and for nothing else."""
+    sections = re.findall(r"^### (.*)$", (DOCS / "errors.md").read_text(), re.M)
+    public = {name for name, kind in vars(_errors).items() if isinstance(kind, type)}
+    assert set(sections) == public
+    assert len(sections) == len(public)
+
+
+def test_an_error_is_said_to_be_what_it_is() -> None:
+    """The builtin that the page names is a base class of the exception."""
+    text = (DOCS / "errors.md").read_text()
+    said = re.findall(r"^### (\w+)\n\nAn? `(\w+)`\.", text, re.M)
+    assert len(said) == text.count("\n### ") - 1, "all but ApplicationError name their builtin"
+    for name, builtin in said:
+        assert builtin in [base.__name__ for base in getattr(asgiadapt, name).__bases__], name
+
+
+def test_the_key_of_the_environ_that_the_page_names_exists() -> None:
+    """Each key in the table is set somewhere in the package."""
+    source = "".join(file.read_text() for file in (ROOT / "asgiadapt").rglob("*.py"))
+    keys = [key for row in rows("wsgi-to-asgi.md", "What the environ offers") for key in row[0].split(", ")]
+    assert len(keys) >= 10
+    for key in keys:
+        assert f'"{key.strip("`")}"' in source, key
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    """Every target of make that is named in the README and the pages is in the Makefile."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = {name for page in PAGES for name in re.findall(r"`make ([a-z]+)[` ]", page.read_text())}
+    assert {"demo", "test"} <= named
+    assert named <= targets

@@ -1,0 +1,240 @@
+"""What a worker and a loop pass to each other: nothing is lost, nobody waits for ever."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from asgiadapt import ClientDisconnected
+from asgiadapt._threads import loops
+from asgiadapt._threads.handoff import Flag, LoopStandsStill, ToLoop, ToWorker
+from asgiadapt._threads.loops import AsyncioLoop
+
+
+class Gone(Exception):
+    pass
+
+
+def on_worker(function: Callable[[], object]) -> asyncio.Future[object]:
+    return asyncio.get_running_loop().run_in_executor(None, function)
+
+
+def this_loop() -> AsyncioLoop:
+    return AsyncioLoop(asyncio.get_running_loop())
+
+
+async def taken(out: ToLoop[str]) -> list[str]:
+    """The next items, with their sizes reported."""
+    while True:
+        entries = out.take()
+        assert entries is not None
+        if entries:
+            for _, size in entries:
+                out.done_with(size)
+            return [item for item, _ in entries]
+        await out.news
+
+
+async def test_what_waits_is_taken_together() -> None:
+    """In the order in which it was put; the end comes after it."""
+    out: ToLoop[str] = ToLoop(this_loop(), 100)
+    for item in "abc":
+        out.put(item, 1)
+    out.end(("d", 0))
+    out.end(("never", 0))
+    assert await taken(out) == ["a", "b", "c", "d"]
+    assert out.take() is None
+    with pytest.raises(ClientDisconnected, match="has ended"):
+        out.put("late", 1)
+
+
+async def test_the_loop_is_woken_by_a_worker() -> None:
+    """By an item, and by the end."""
+    out: ToLoop[str] = ToLoop(this_loop(), 100)
+    waiting = asyncio.create_task(taken(out))
+    await asyncio.sleep(0)
+    await on_worker(lambda: out.put("a", 1))
+    assert await waiting == ["a"]
+    ended = asyncio.create_task(out.ended())
+    await asyncio.sleep(0)
+    await on_worker(out.end)
+    await ended
+
+
+async def test_a_worker_waits_for_room_and_for_half_of_the_window() -> None:
+    """It is freed when half of the window has gone, not by each item; the last item never waits."""
+    out: ToLoop[str] = ToLoop(this_loop(), 10)
+    out.put("a", 6)
+    blocked = on_worker(lambda: out.put("b", 6))
+    while out._bell is None:
+        await asyncio.sleep(0)
+    out.done_with(6)
+    assert out._bell is not None
+    out.done_with(6)
+    await blocked
+    out.put("c", 1000, last=True)
+
+
+async def test_flush_waits_until_everything_has_gone() -> None:
+    """Also where the window has room."""
+    out: ToLoop[str] = ToLoop(this_loop(), 10)
+    out.flush()
+    out.put("a", 1)
+    blocked = on_worker(out.flush)
+    while out._bell is None:
+        await asyncio.sleep(0)
+    out.done_with(1)
+    await blocked
+
+
+async def test_break_off_frees_the_worker_and_drops_what_is_on_its_way() -> None:
+    """A new error each time, of the first kind that was given."""
+    out: ToLoop[str] = ToLoop(this_loop(), 0)
+    blocked = on_worker(lambda: out.put("a", 1))
+    while out._bell is None:
+        await asyncio.sleep(0)
+    out.break_off(Gone)
+    out.break_off(ValueError)
+    with pytest.raises(Gone) as first:
+        await blocked
+    for operation in (lambda: out.put("b", 1), out.check, out.flush):
+        with pytest.raises(Gone) as again:
+            operation()
+        assert again.value is not first.value
+    out.end(("c", 1))
+    assert out.take() is None
+
+
+def test_a_worker_gives_up_on_a_closed_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In both directions, with an error that says what happened."""
+    monkeypatch.setattr(loops, "_LOOK_SECONDS", 0.001)
+    loop = asyncio.new_event_loop()
+    loop.close()
+    with pytest.raises(LoopStandsStill, match="closed or stopped"):
+        ToLoop[str](AsyncioLoop(loop), 0).put("a", 1)
+    with pytest.raises(LoopStandsStill, match="closed or stopped"):
+        ToWorker(AsyncioLoop(loop), 0).take()
+
+
+async def test_chunks_are_taken_by_the_worker() -> None:
+    """What has come at once, what comes later when it comes, nothing at the end."""
+    into = ToWorker(this_loop(), 10)
+    into.put(b"a", last=False)
+    into.put(b"", last=False)
+    into.put(b"b", last=False)
+    assert into.take() == [b"a", b"b"]
+    blocked = on_worker(into.take)
+    while into._bell is None:
+        await asyncio.sleep(0)
+    into.put(b"", last=False)  # brings nothing, and wakes nobody
+    assert into._bell is not None
+    into.put(b"c", last=False)
+    assert await blocked == [b"c"]
+    into.put(b"", last=True)
+    assert into.take() == []
+    into.break_off(Gone)  # too late to matter
+    assert into.take() == []
+
+
+@pytest.mark.parametrize("ahead", [0, 5])
+async def test_room_is_what_may_be_fetched_ahead_or_what_is_waited_for(ahead: int) -> None:
+    """With nothing ahead, only a waiting worker makes room."""
+    into = ToWorker(this_loop(), ahead)
+    if ahead:
+        await into.room()
+        into.put(b"x" * ahead, last=False)
+    waiting = asyncio.create_task(into.room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    if ahead:
+        assert await on_worker(into.take) == [b"x" * ahead]
+        await waiting
+    else:
+        blocked = on_worker(into.take)
+        await waiting
+        into.put(b"y", last=True)
+        assert await blocked == [b"y"]
+        into.fetch_ahead(3)
+        into.fetch_ahead(1)
+        await into.room()
+
+
+async def test_break_off_lets_the_worker_have_what_came_before() -> None:
+    """Then the error, again and again."""
+    into = ToWorker(this_loop(), 10)
+    into.put(b"a", last=False)
+    into.break_off(Gone)
+    into.break_off(ValueError)
+    assert into.take() == [b"a"]
+    for _ in range(2):
+        with pytest.raises(Gone):
+            into.take()
+
+
+async def test_break_off_frees_a_worker_that_waits_for_bytes() -> None:
+    """With the error."""
+    into = ToWorker(this_loop(), 10)
+    blocked = on_worker(into.take)
+    while into._bell is None:
+        await asyncio.sleep(0)
+    into.break_off(Gone)
+    with pytest.raises(Gone):
+        await blocked
+
+
+async def test_nothing_is_lost_between_a_busy_worker_and_a_busy_loop() -> None:
+    """A hundred thousand items each way, through small windows."""
+    loop = this_loop()
+    out: ToLoop[int] = ToLoop(loop, 50)
+    into = ToWorker(loop, 50)
+    count = 100_000
+
+    def work() -> int:
+        total = 0
+        for number in range(count):
+            out.put(number, 1)
+        out.end()
+        while chunks := into.take():
+            total += sum(map(len, chunks))
+        return total
+
+    worker = on_worker(work)
+    got: list[int] = []
+    while (entries := out.take()) is not None:
+        if not entries:
+            await out.news
+        for item, size in entries:
+            got.append(item)
+            out.done_with(size)
+    assert got == list(range(count))
+    for _ in range(count):
+        await into.room()
+        into.put(b"x", last=False)
+    into.put(b"", last=True)
+    assert await worker == count
+
+
+class Watches:
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def watch_on_worker(self) -> None:
+        self.asked += 1
+
+
+async def test_a_flag_is_watched_for_from_the_first_question_on() -> None:
+    """Once; nobody waits longer than asked, and set() frees whoever waits."""
+    watcher = Watches()
+    flag = Flag(watcher)
+    assert watcher.asked == 0
+    assert flag.is_set() is False
+    assert flag.wait(0.001) is False
+    assert watcher.asked == 1
+    waiting = on_worker(lambda: flag.wait(20))
+    flag.set()
+    assert await waiting is True
+    assert flag.is_set() is True
+    quiet = Flag(watcher)
+    quiet.set()
+    assert quiet.wait() is True
+    assert watcher.asked == 1

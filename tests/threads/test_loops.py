@@ -1,0 +1,339 @@
+"""The seam between asyncio and trio: the same rows on both."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar, copy_context
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+import uvloop
+
+from asgiadapt._threads import loops
+from asgiadapt._threads.loops import AsyncioLoop, Loop, TimeIsUp, on_trio, running_asyncio_loop, within
+
+Main = Callable[[Loop], Awaitable[None]]
+
+
+def run_asyncio(main: Main) -> None:
+    async def call() -> None:
+        loop = running_asyncio_loop()
+        assert loop is not None
+        await main(loop)
+
+    asyncio.run(call(), debug=True)
+
+
+def run_uvloop(main: Main) -> None:
+    async def call() -> None:
+        loop = running_asyncio_loop()
+        assert loop is not None
+        await main(loop)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(call())
+
+
+def run_trio(main: Main) -> None:
+    async def call() -> None:
+        assert running_asyncio_loop() is None
+        await on_trio(main)
+
+    trio.run(call)
+
+
+every_loop = pytest.mark.parametrize("run", [run_asyncio, run_uvloop, run_trio])
+
+
+@pytest.fixture(autouse=True)
+def _time_limit() -> Iterator[None]:
+    yield
+    loops._running = loops._Running()  # it holds the last loop of this thread
+
+
+async def checkpoints(loop: Loop, count: int = 3) -> None:
+    """Let other callbacks and tasks of the loop run."""
+    for _ in range(count):
+        waiter = loop.waiter()
+        loop.post(lambda waiter=waiter: waiter.set_result(None))  # type: ignore[misc]
+        await waiter
+
+
+@every_loop
+def test_posted_callbacks_run_in_order_on_the_loops_thread(run: Callable[[Main], None]) -> None:
+    """Those of each thread; none is lost."""
+
+    async def main(loop: Loop) -> None:
+        got: list[tuple[int, int]] = []
+        places: set[int] = set()
+
+        def note(entry: tuple[int, int]) -> None:
+            got.append(entry)
+            places.add(threading.get_ident())
+
+        def post(part: int) -> None:
+            for number in range(1000):
+                loop.post(partial(note, (part, number)))
+
+        threads = [threading.Thread(target=post, args=(part,)) for part in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        await checkpoints(loop)
+        for part in range(4):
+            assert [entry[1] for entry in got if entry[0] == part] == list(range(1000))
+        assert places == {threading.get_ident()}
+
+    run(main)
+
+
+def test_many_posts_wake_the_loop_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as it has not come to them."""
+
+    async def main(loop: Loop) -> None:
+        assert isinstance(loop, AsyncioLoop)
+        wakes = 0
+        original = loop.loop.call_soon_threadsafe
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            nonlocal wakes
+            wakes += 1
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(loop.loop, "call_soon_threadsafe", counted)
+        done: list[int] = []
+        for number in range(100):
+            loop.post(lambda number=number: done.append(number))  # type: ignore[misc]
+        assert wakes == 1
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert done == list(range(100))
+        loop.post(lambda: None)
+        assert wakes == 2
+
+    run_asyncio(main)
+
+
+def test_a_closed_loop_drops_what_is_posted() -> None:
+    """Nobody is left to tell; nothing is raised."""
+    kept: list[Loop] = []
+
+    async def main(loop: Loop) -> None:
+        kept.append(loop)
+
+    for run in (run_asyncio, run_uvloop, run_trio):
+        run(main)
+    for loop in kept:
+        loop.post(lambda: None)
+        loop.post(lambda: None)
+    assert [loop.is_closed() for loop in kept[:2]] == [True, True]
+    assert [loop.is_running() for loop in kept[:2]] == [False, False]
+
+
+@every_loop
+def test_within_gives_results_and_errors(run: Callable[[Main], None]) -> None:
+    """At once or after waiting, with and without a limit; a TimeoutError of its own passes."""
+
+    async def main(loop: Loop) -> None:
+        async def at_once() -> int:
+            return 1
+
+        async def later() -> int:
+            await checkpoints(loop, 2)
+            return 2
+
+        async def fails(error: Exception, wait: bool) -> None:
+            if wait:
+                await checkpoints(loop, 1)
+            raise error
+
+        for limit in (None, 20.0):
+            assert await within(loop, limit, at_once()) == 1
+            assert await within(loop, limit, later()) == 2
+            for wait in (False, True):
+                for error in (KeyError("x"), TimeoutError("its own")):
+                    with pytest.raises(type(error)) as caught:
+                        await within(loop, limit, fails(error, wait))
+                    assert caught.value is error
+
+    run(main)
+
+
+@every_loop
+def test_within_ends_what_takes_too_long(run: Callable[[Main], None]) -> None:
+    """The awaitable is cancelled where it waits, and cleans up."""
+
+    async def main(loop: Loop) -> None:
+        ended: list[str] = []
+
+        async def for_ever() -> None:
+            try:
+                await loop.waiter()
+            finally:
+                ended.append("cleaned up")
+
+        with pytest.raises(TimeIsUp):
+            await within(loop, 0.01, for_ever())
+        assert ended == ["cleaned up"]
+
+    run(main)
+
+
+VARIABLE: ContextVar[str] = ContextVar("VARIABLE", default="unset")
+
+
+@every_loop
+def test_a_task_runs_in_its_context_and_can_be_stopped(run: Callable[[Main], None]) -> None:
+    """stop() returns when it has ended."""
+
+    async def main(loop: Loop) -> None:
+        seen: list[str] = []
+        begun = loop.waiter()
+
+        async def work() -> None:
+            seen.append(VARIABLE.get())
+            begun.set_result(None)
+            try:
+                await loop.waiter()
+            finally:
+                seen.append("stopped")
+
+        context = copy_context()
+        context.run(VARIABLE.set, "given")
+        task = loop.start(work, context)
+        await begun
+        await loop.stop(task)
+        assert seen == ["given", "stopped"]
+        assert VARIABLE.get() == "unset"
+
+        async def ends() -> None:
+            seen.append("ended")
+
+        task = loop.start(ends, copy_context())
+        await checkpoints(loop, 5)
+        await loop.stop(task)
+        assert seen[-1] == "ended"
+
+    run(main)
+
+
+@every_loop
+def test_later_calls_once_or_not_at_all(run: Callable[[Main], None]) -> None:
+    """Cancelled, it does not call."""
+
+    async def main(loop: Loop) -> None:
+        called: list[str] = []
+        waiter = loop.waiter()
+        loop.later(20, lambda: called.append("never")).cancel()
+        loop.later(0.001, lambda: waiter.set_result(None))
+        await waiter
+        assert waiter.done()
+        assert called == []
+
+    run(main)
+
+
+@every_loop
+def test_linger_waits_up_to_its_limit(run: Callable[[Main], None]) -> None:
+    """For what comes, and no longer than that."""
+
+    async def main(loop: Loop) -> None:
+        async def comes() -> None:
+            await checkpoints(loop)
+
+        async def never() -> None:
+            await loop.waiter()
+
+        await loop.linger(20, comes())
+        await loop.linger(0.01, never())
+        assert loop.is_running()
+        assert not loop.is_closed()
+
+    run(main)
+
+
+def test_the_object_of_a_loop_is_kept_as_long_as_the_thread_runs_it() -> None:
+    """Another loop, another object; no loop, an error."""
+    seen: list[AsyncioLoop | None] = []
+
+    async def main() -> None:
+        seen.append(running_asyncio_loop())
+        seen.append(running_asyncio_loop())
+
+    asyncio.run(main())
+    asyncio.run(main())
+    assert seen[0] is seen[1] is not seen[2] is seen[3]
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        running_asyncio_loop()
+
+
+def test_results_errors_and_cancellation_pass_through_trios_nursery() -> None:
+    """Unwrapped."""
+
+    async def main() -> None:
+        async def gives(loop: Loop) -> int:
+            return 5
+
+        async def fails(loop: Loop) -> None:
+            raise KeyError("x")
+
+        async def waits(loop: Loop) -> None:
+            await loop.waiter()
+
+        assert await on_trio(gives) == 5
+        with pytest.raises(KeyError):
+            await on_trio(fails)
+        with trio.move_on_after(0.01) as scope:
+            await on_trio(waits)
+        assert scope.cancelled_caught
+
+    trio.run(main)
+
+
+def test_a_worker_waits_as_long_as_the_loop_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And gives up on one that stands still, but not on one that goes on in time."""
+    monkeypatch.setattr(loops, "_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(loops, "_GIVE_UP_SECONDS", 0.02)
+
+    class Told:
+        def __init__(self, *running: bool) -> None:
+            self.running = list(running)
+            self.bell = threading.Lock()
+            self.bell.acquire()
+
+        def is_closed(self) -> bool:
+            return False
+
+        def is_running(self) -> bool:
+            if len(self.running) > 1:
+                return self.running.pop(0)
+            if self.running[0]:
+                self.bell.release()
+            return self.running[0]
+
+    goes_on = Told(True, False, True, True)
+    assert loops.wait_for_loop(goes_on.bell, goes_on) is True  # type: ignore[arg-type]
+    stands = Told(False)
+    assert loops.wait_for_loop(stands.bell, stands) is False  # type: ignore[arg-type]
+
+
+def test_the_child_of_a_fork_has_objects_of_its_own() -> None:
+    """The parent's may be locked by threads that are gone."""
+    program = (
+        "import asyncio, os\n"
+        "from asgiadapt._threads.loops import running_asyncio_loop\n"
+        "async def main(): return running_asyncio_loop()\n"
+        "loop = asyncio.new_event_loop()\n"
+        "before = loop.run_until_complete(main())\n"
+        "assert loop.run_until_complete(main()) is before\n"
+        "child = os.fork()\n"
+        "if child == 0: os._exit(0 if loop.run_until_complete(main()) is not before else 1)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "loop.close()\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=50)
