@@ -137,10 +137,6 @@ class _ResponseNames(dict[str, bytes]):
     """Looks up what a response header name is on the wire: lower case, ASCII, checked."""
 
     def __missing__(self, name: str) -> bytes:
-        if not isinstance(name, str):
-            raise ApplicationTypeError(
-                f"start_response was given the header name {name!r}, a {type(name).__name__}; give a str."
-            )
         wire = name.encode("ascii", "replace").lower()
         if not name.isascii() or _TOKEN.fullmatch(wire) is None:
             raise ApplicationValueError(
@@ -158,12 +154,11 @@ _NEEDS_A_LOOK = HOP_BY_HOP | {b"content-length", b"status"}
 
 def header_pair(name: str, value: str) -> tuple[bytes, bytes]:
     """One response field on the wire: the name in lower case, the value in latin-1 without outer space."""
-    try:
-        wire_name = _RESPONSE_NAMES[name]
-    except TypeError as error:  # unhashable, so no str either
+    if not isinstance(name, str):
         raise ApplicationTypeError(
-            f"start_response was given a header name of type {type(name).__name__}; give a str."
-        ) from error
+            f"start_response was given the header name {name!r}, a {type(name).__name__}; give a str."
+        )
+    wire_name = _RESPONSE_NAMES[name]
     if not isinstance(value, str):
         raise ApplicationTypeError(
             f"start_response was given the value {value!r} for the header {name!r}, a "

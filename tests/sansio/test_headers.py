@@ -95,7 +95,7 @@ def test_response_fields_are_checked_and_encoded() -> None:
     ("header", "kind", "text"),
     [
         ((5, ""), ApplicationTypeError, "header name 5"),
-        (([], ""), ApplicationTypeError, "of type list"),
+        (([], ""), ApplicationTypeError, "a list; give a str"),
         (("X", None), ApplicationTypeError, "value None"),
         (("X Y", ""), ApplicationValueError, "made of ASCII letters"),
         (("\u00c4", ""), ApplicationValueError, "made of ASCII letters"),
