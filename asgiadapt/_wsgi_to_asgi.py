@@ -69,7 +69,7 @@ class WsgiToAsgi:
 
     Errors
         TypeError where *app* cannot be called, or *pool* is given together with what belongs to a pool.
-        Awaiting the adapter raises what the application raised, unchanged, unless the client had gone;
+        Awaiting the adapter raises what the application raised, unchanged, but for a `ClientDisconnected`;
         what ``send()`` raised; `ClientTimeout`; `ApplicationError` where the application broke PEP 3333;
         ValueError for a scope that is not ``http``, ``websocket`` or ``lifespan``. A request that cannot be
         mapped gets a 400 and does not reach the application. WebSockets are refused with 403.
@@ -168,7 +168,8 @@ class WsgiToAsgi:
             return
         except Exception:
             # Whatever a client managed to send, or a server made of it: no reason for a crash.
-            _log.exception("no environ could be made of the scope %r", scope)
+            # The scope is not logged: it has cookies and credentials.
+            _log.exception("no environ could be made of a request that the server passed on")
             await _refuse(Refusal(400, "the request could not be understood."), scope, send)
             return
         if loop is None:
@@ -198,10 +199,10 @@ class WsgiToAsgi:
         if not await self._run_hook(self._on_startup, loop, send, "lifespan.startup"):
             return
         check_lifespan_event(await receive(), "lifespan.shutdown")
+        await self._run_hook(self._on_shutdown, loop, send, "lifespan.shutdown")
         if self._own_pool:
             # Threads that are busy yet leave when they are done; a later request starts new ones.
             self._pool.release_threads()
-        await self._run_hook(self._on_shutdown, loop, send, "lifespan.shutdown")
 
     async def _run_hook(self, hook: Callable[[], Any] | None, loop: Loop, send: Send, phase: str) -> bool:
         try:

@@ -13,9 +13,6 @@ from typing import Any
 # No part of the interface between the adapter and the application can take as long as this.
 PATIENCE = 20.0
 
-# A loop that was blocked for longer than this was blocked by us, and not by a busy machine.
-BLOCKED = 3.0
-
 
 def scope_for(**changes: Any) -> dict[str, Any]:
     """An ``http`` scope like those of real servers; *changes* replace its entries."""
@@ -186,7 +183,6 @@ async def connection(
 
     At the end the call must be over and have left no task behind.
     """
-    asyncio.get_running_loop().slow_callback_duration = BLOCKED
     global _open
     if not _open:
         _before.clear()

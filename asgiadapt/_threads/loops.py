@@ -163,15 +163,22 @@ class AsyncioLoop:
 
 @types.coroutine
 def _go_on(steps: Steps[T], pause: Any) -> Generator[Any, Any, T]:
-    """``yield from steps``, where the first *pause* has been taken out of it already."""
+    """``yield from steps``, where the first *pause* has been taken out of it already.
+
+    As in PEP 380, *steps* may be a plain iterator: some servers' awaitables have neither ``send`` nor
+    ``throw``.
+    """
     try:
         while True:
             try:
                 answer = yield pause
             except BaseException as error:
-                pause = steps.throw(error)
+                throw = getattr(steps, "throw", None)
+                if throw is None:
+                    raise
+                pause = throw(error)
             else:
-                pause = steps.send(answer)
+                pause = next(steps) if answer is None else steps.send(answer)
     except StopIteration as end:
         return cast(T, end.value)
 

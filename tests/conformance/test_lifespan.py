@@ -80,7 +80,7 @@ async def test_shutdown_releases_the_own_threads(_rule: None) -> None:
             release.wait(20)
         return says_hello(environ, start_response)
 
-    adapter = WsgiToAsgi(app)
+    adapter = WsgiToAsgi(app, on_shutdown=lambda: None)  # which takes a thread, too
     slow = asyncio.create_task(request(adapter, path="/slow"))
     await request(adapter)
     protocol = lifespan(adapter)

@@ -19,6 +19,7 @@ from django.urls import path
 from flask import Flask, Response, make_response, redirect, request, send_file, session, url_for
 
 from asgiadapt import WsgiToAsgi
+from tests.conformance import wire_rows
 
 WORKERS = 110
 OVERLAP = 100
@@ -279,3 +280,6 @@ def adapter(app: Any) -> WsgiToAsgi:
 
 flask = adapter(flask_site)
 django_ = adapter(get_wsgi_application())
+
+# The rows that run against the fake, too
+rows = adapter(wire_rows.site)

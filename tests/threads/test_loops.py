@@ -164,6 +164,48 @@ def test_within_gives_results_and_errors(run: Callable[[Main], None]) -> None:
     run(main)
 
 
+class PlainIterator:
+    """An awaitable whose iterator has neither send() nor throw(), as some servers give it."""
+
+    def __init__(self, loop: Loop, pauses: int) -> None:
+        self.loop, self.pauses = loop, pauses
+        self.steps: Any = iter(())
+
+    def __await__(self) -> "PlainIterator":
+        return self
+
+    def __iter__(self) -> "PlainIterator":
+        return self
+
+    def __next__(self) -> Any:
+        for pause in self.steps:
+            return pause
+        if not self.pauses:
+            raise StopIteration("done")
+        self.pauses -= 1
+        waiter = self.loop.waiter()
+        self.loop.post(lambda: waiter.set_result(None))
+        self.steps = waiter.__await__()
+        return next(self.steps)
+
+
+@pytest.mark.parametrize("run", [run_asyncio, run_uvloop])
+@pytest.mark.parametrize("pauses", [0, 1, 3])
+def test_within_takes_awaitables_that_are_plain_iterators(run: Callable[[Main], None], pauses: int) -> None:
+    """They are stepped by next(), and an error that is thrown in comes out at once."""
+
+    async def main(loop: Loop) -> None:
+        assert await within(loop, 20, PlainIterator(loop, pauses)) == "done"
+        waits = PlainIterator(loop, 1)
+        task = asyncio.ensure_future(within(loop, 20, waits))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main)
+
+
 @every_loop
 def test_within_ends_what_takes_too_long(run: Callable[[Main], None]) -> None:
     """The awaitable is cancelled where it waits, and cleans up."""
