@@ -124,7 +124,8 @@ def _joined(key: str, values: list[str]) -> str:
 def _content_length(text: str) -> str:
     members = {member.strip(" \t") for member in text.split(",")}
     length = members.pop()
-    if members or not (length.isascii() and length.isdigit()):
+    # Twenty digits are more bytes than there are, and int(), which applications use, refuses some thousand.
+    if members or not (length.isascii() and length.isdigit() and len(length) <= 20):
         raise Refusal(400, "the header field Content-Length is not one decimal number.")
     return length
 
@@ -199,7 +200,14 @@ def headers_from_list(headers: Iterable[Any], status: int, *, strict: bool) -> R
     pairs: list[tuple[bytes, bytes]] = []
     content_length: int | None = None
     dropped: tuple[str, ...] = ()
-    for item in headers:
+    try:
+        items = iter(headers)
+    except TypeError as error:
+        raise ApplicationTypeError(
+            f"start_response was given {headers!r} for the headers, a {type(headers).__name__}; give a list "
+            f"of pairs."
+        ) from error
+    for item in items:
         try:
             name, value = item
         except (TypeError, ValueError) as error:

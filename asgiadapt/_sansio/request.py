@@ -83,7 +83,7 @@ class EnvironMaker:
 def _wire(text: str) -> str:
     """Text as PEP 3333 wants it: UTF-8, each byte in a character of its own."""
     if text.isascii():
-        return text
+        return str.__str__(text)  # exactly a str, also where a server gives an enum's member
     try:
         # Bytes that a server could not decode may have come as lone surrogates; they go back to bytes.
         return text.encode("utf-8", "surrogateescape").decode("latin-1")
@@ -97,10 +97,15 @@ def _split_path(scope: Mapping[str, Any]) -> tuple[str, str]:
     root: str = scope.get("root_path") or ""
     if not root and path.isascii() and path:  # the common case
         return "", path
-    root = _wire(root).rstrip("/")
+    root = root.rstrip("/")
     if root and root[0] != "/":
         root = "/" + root
     whole = _recovered_path(path, scope.get("raw_path")) if "\ufffd" in path else _wire(path)
+    if "\ufffd" in root and path.startswith(root):
+        # Its bytes are those that the path begins with: both have the same number of slashes.
+        root = "/".join(whole.split("/")[: root.count("/") + 1])
+    else:
+        root = _wire(root)
     # Ask for the slash: "/app" begins "/apple" too, and is not its root.
     if root and (whole == root or whole.startswith(root + "/")):
         return root, whole[len(root) :]
@@ -123,7 +128,7 @@ def _server(server: Any, scheme: str) -> tuple[str, str]:
     """``SERVER_NAME`` and ``SERVER_PORT``, neither of them empty."""
     if server is not None:
         host, port = server
-        if host and port is not None:
+        if host and port not in (None, ""):
             host = _wire(host)
             # RFC 3875, 4.1.14, so that URLs can be put together from it.
             if ":" in host and host[0] != "[":

@@ -86,10 +86,10 @@ class WsgiResponse:
         """What ``start_response`` does (PEP 3333, "The start_response() Callable")."""
         if exc_info is None:
             if self._called:
+                before = "its first call failed" if self.phase is Phase.WAITING else self.phase.value
                 raise ApplicationOrderError(
-                    f"start_response was called a second time without exc_info, although "
-                    f"{self.phase.value}; call it once, or pass sys.exc_info() to replace the first call "
-                    f"after an error."
+                    f"start_response was called a second time without exc_info, although {before}; call "
+                    f"it once, or pass sys.exc_info() to replace the first call after an error."
                 )
         elif not isinstance(exc_info, tuple):
             raise ApplicationTypeError(
@@ -97,7 +97,10 @@ class WsgiResponse:
                 f"sys.exc_info(), or None."
             )
         elif self.committed:
-            _reraise(exc_info)
+            try:
+                _reraise(exc_info)
+            finally:
+                exc_info = None  # this frame is in its traceback
         # Set before anything is checked: a call that failed counts as a call.
         self._called = True
         code = status_from_line(status)
@@ -117,7 +120,7 @@ class WsgiResponse:
                 f"the application's iterable gave {_short(data)}, a {type(data).__name__}; give bytes, "
                 f"for instance with .encode()."
             )
-        if not data:
+        if not data or self.phase is Phase.DONE:
             return []
         events = self._commit(len(data) if only else None)
         if self._without_body:

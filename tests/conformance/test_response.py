@@ -554,6 +554,36 @@ async def test_no_reference_to_exc_info_outlives_the_call(_rule: None) -> None:
         gc.enable()
 
 
+@rule("W2A-RESP-27-committed")
+async def test_no_reference_to_exc_info_outlives_a_call_that_raises_it(_rule: None) -> None:
+    """Not even in the frames that its own traceback has."""
+
+    class Failure(Exception):
+        pass
+
+    kept: list[weakref.ref[Failure]] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"x"
+        try:
+            raise Failure
+        except Failure as error:
+            kept.append(weakref.ref(error))
+            try:
+                start_response("500 Sorry", [], sys.exc_info())
+            except Failure:
+                pass
+
+    gc.collect()
+    gc.disable()
+    try:
+        await answer_of(app)
+        assert kept[0]() is None
+    finally:
+        gc.enable()
+
+
 @rule("W2A-RESP-28")
 async def test_an_old_write_writes_under_the_new_start(_rule: None) -> None:
     """The first call's write stays usable after a replacing call."""

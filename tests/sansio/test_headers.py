@@ -65,13 +65,60 @@ def test_repeated_fields_are_joined_as_their_kind_demands() -> None:
     }
 
 
+def test_fields_that_do_not_cross_leave_no_trace() -> None:
+    """Once or many times, beside the field that they would pass for."""
+    given = [(b"x_a", b"evil"), (b"x-a", b"good"), (b"X_A", b"worse"), (b"proxy", b"p"), (b"proxy", b"q")]
+    assert fields(*given) == {"HTTP_X_A": "good"}
+
+
+class _Value(bytes):
+    """A header value whose text counts the bytes that are copied to add something to it."""
+
+    copied = 0
+
+    def decode(self, *args: Any) -> "_Text":
+        return _Text(super().decode(*args))
+
+
+class _Text(str):
+    __slots__ = ()
+
+    def __add__(self, other: str) -> "_Text":
+        _Value.copied += len(self) + len(other)
+        return _Text(super().__add__(other))
+
+    def __format__(self, spec: str) -> str:
+        _Value.copied += len(self)
+        return super().__format__(spec)
+
+
+def test_repeated_fields_are_copied_once() -> None:
+    """W2A-ENV-35: all values are joined together, and none is added to what was joined before."""
+    _Value.copied = 0
+    for name in (b"x", b"cookie"):
+        headers = [(name, _Value(b"12"))] * 1000
+        joined = fields(*headers, count=1000, size=10_000)
+        assert [len(text.replace(" ", "")) for text in joined.values()] == [2999]
+    assert _Value.copied == 0
+
+
 @pytest.mark.parametrize(
     ("headers", "status", "text"),
     [
         ([(b"host", b"a"), (b"host", b"b")], 400, "Host is given twice"),
         ([(b"content-type", b"a"), (b"content-type", b"b")], 400, "Content-Type is given twice"),
         ([(b"content-length", b"5,6")], 400, "not one decimal number"),
+        ([(b"content-length", b"5,")], 400, "not one decimal number"),
+        ([(b"content-length", b"")], 400, "not one decimal number"),
+        ([(b"content-length", b"-5")], 400, "not one decimal number"),
+        ([(b"content-length", b"1_0")], 400, "not one decimal number"),
+        ([(b"content-length", b"\xb2")], 400, "not one decimal number"),
+        # int(), which applications use, refuses some thousand digits.
+        ([(b"content-length", b"9" * 5000)], 400, "not one decimal number"),
+        ([(b":authority", b"a"), (b":authority", b"b")], 400, "Authority is given twice"),
         ([(b"x", b"a\nb")], 400, "CR, LF or NUL"),
+        ([(b"x", b"a\rb")], 400, "CR, LF or NUL"),
+        ([(b"x", b"a"), (b"x", b"\0")], 400, "CR, LF or NUL"),
         ([(b"x", b"")] * 101, 431, "at most 100 header fields"),
         ([(b"x", b"y" * 1000)], 431, "1000 bytes"),
     ],
@@ -79,7 +126,7 @@ def test_repeated_fields_are_joined_as_their_kind_demands() -> None:
 def test_what_cannot_be_mapped_is_refused(headers: Any, status: int, text: str) -> None:
     """With the status and the reason."""
     with pytest.raises(Refusal, match=text) as caught:
-        fields(*headers)
+        fields(*headers, size=10_000 if status == 400 else 1000)
     assert caught.value.status == status
 
 
@@ -102,13 +149,43 @@ def test_response_fields_are_checked_and_encoded() -> None:
         (("X", "a\0"), ApplicationValueError, "control"),
         (("X", "\u20ac"), ApplicationValueError, "RFC 8187"),
         (("Content-Length", "9" * 21), ApplicationValueError, "decimal number"),
+        (("X", "a\r\nb"), ApplicationValueError, "line ends among them"),
+        (("X", "a\x7f"), ApplicationValueError, "control"),
+        (("X:", ""), ApplicationValueError, "made of ASCII letters"),
+        (("", ""), ApplicationValueError, "made of ASCII letters"),
+        ((b"X", ""), ApplicationTypeError, "header name b'X', a bytes"),
+        (("X", b"y"), ApplicationTypeError, "value b'y' for the header 'X', a bytes"),
+        (("Content-Length", "-1"), ApplicationValueError, "the Content-Length '-1'; give a decimal number"),
+        (("Content-Length", "\u00b2"), ApplicationValueError, "decimal number"),
+        (("Content-Length", ""), ApplicationValueError, "decimal number"),
         ("no pair", ApplicationTypeError, "pairs of a name"),
+        (("X",), ApplicationTypeError, "pairs of a name"),
+        (("X", "y", "z"), ApplicationTypeError, "pairs of a name"),
+        (5, ApplicationTypeError, "pairs of a name"),
     ],
 )
 def test_wrong_response_fields_raise(header: Any, kind: type[Exception], text: str) -> None:
     """And the error says which and why."""
     with pytest.raises(kind, match=text):
         headers_from_list([header], 200, strict=False)
+
+
+def test_order_and_repetitions_of_response_fields_are_kept() -> None:
+    """W2A-RESP-17: two cookies are two fields."""
+    given = [("Set-Cookie", "a"), ("X", "\t1 2\t"), ("set-cookie", "b"), ("X", "")]
+    assert headers_from_list(given, 200, strict=True).pairs == [
+        (b"set-cookie", b"a"),
+        (b"x", b"1 2"),
+        (b"set-cookie", b"b"),
+        (b"x", b""),
+    ]
+
+
+def test_the_headers_have_to_be_an_iterable() -> None:
+    """The error is the application's, and says what to give."""
+    nothing: Any = None
+    with pytest.raises(ApplicationTypeError, match="NoneType"):
+        headers_from_list(nothing, 200, strict=False)
 
 
 def test_hop_by_hop_fields_are_dropped_or_refused() -> None:

@@ -1,5 +1,9 @@
 """The response machine by itself: calls in, events out."""
 
+import gc
+import sys
+import weakref
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -47,6 +51,87 @@ def test_a_second_start_names_the_phase() -> None:
         response.start("200 OK", [])
 
 
+def test_a_call_that_failed_counts_as_a_call() -> None:
+    """W2A-RESP-23: the next one raises too, and does not claim that there was none."""
+    response = WsgiResponse("GET")
+    with pytest.raises(ApplicationValueError, match="not a status line"):
+        response.start("OK", [])
+    with pytest.raises(ApplicationOrderError, match="a second time without exc_info") as caught:
+        response.start("200 OK", [])
+    assert "although start_response has not been called" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("status", "headers"), [("OK", []), ("200 OK", [("X", "a\nb")]), ("200 OK", [5])])
+def test_a_replacing_call_that_fails_changes_nothing(status: str, headers: Any) -> None:
+    """W2A-RESP-23: the first start stays in force, whole."""
+    response = started("GET", ("A", "1"), ("Content-Length", "1"))
+    error = ValueError("broken")
+    with pytest.raises((ApplicationValueError, ApplicationTypeError)):
+        response.start(status, headers, (ValueError, error, None))
+    start, body = response.chunk(b"x")
+    assert (start["status"], start["headers"]) == (200, [(b"a", b"1"), (b"content-length", b"1")])
+    assert body["more_body"] is False
+
+
+def test_a_replacing_call_takes_the_place_of_everything() -> None:
+    """W2A-RESP-24: the old length is gone with the old headers; it may be the first call, too."""
+    error = ValueError("broken")
+    response = started("GET", ("Content-Length", "1"), ("Connection", "close"))
+    response.start("500 Sorry", [], (ValueError, error, None))
+    assert response.dropped == ()
+    start, body = response.chunk(b"sorry")
+    assert (start["status"], start["headers"]) == (500, [])
+    assert body == {"type": "http.response.body", "body": b"sorry", "more_body": True}
+    first = WsgiResponse("GET")
+    first.start("500 Sorry", [], (None, None, None))
+    assert kinds(first.end()) == ["start", "body"]
+
+
+def test_an_error_that_comes_too_late_keeps_its_traceback() -> None:
+    """W2A-RESP-25: that of exc_info, under what is added on the way."""
+    response = started()
+    response.chunk(b"x")
+
+    def original() -> None:
+        raise ValueError("broken")
+
+    def handler() -> None:
+        try:
+            original()
+        except ValueError:
+            response.start("500 Sorry", [], sys.exc_info())
+
+    with pytest.raises(ValueError, match="broken") as caught:
+        handler()
+    assert caught.traceback[-1].name == "original"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_no_reference_to_exc_info_is_kept(late: bool) -> None:
+    """W2A-RESP-27: the exception goes with its last user, without the garbage collector."""
+
+    class Broken(Exception):
+        """Unlike those of the builtins, its objects can be referred to weakly."""
+
+    response = started()
+    if late:
+        response.chunk(b"x")
+
+    def fail() -> "weakref.ref[Broken]":
+        try:
+            raise Broken
+        except Broken as error:
+            with suppress(Broken):
+                response.start("500 Sorry", [], (Broken, error, error.__traceback__))
+            return weakref.ref(error)
+
+    gc.disable()
+    try:
+        assert fail()() is None
+    finally:
+        gc.enable()
+
+
 def test_exc_info_replaces_or_raises() -> None:
     """Before the head has left, and after."""
     response = started("GET", ("A", "1"))
@@ -88,6 +173,74 @@ def test_the_declared_length_is_kept() -> None:
     events, error = started("GET", ("Content-Length", "1")).write(b"ab")
     assert events[1] == {"type": "http.response.body", "body": b"a", "more_body": False}
     assert "room for 1" in str(error)
+
+
+def test_nothing_follows_the_declared_length() -> None:
+    """W2A-RESP-50, W2A-RESP-68: not what the iterable gives after write() has sent all of it, either."""
+    response = started("GET", ("Content-Length", "3"))
+    events, error = response.write(b"abc")
+    assert (kinds(events), events[-1]["more_body"], error) == (["start", "body"], False, None)
+    assert response.chunk(b"d") == []
+    assert response.chunk(b"d", only=True) == []
+    assert response.end() == []
+    assert response.complete
+
+
+def test_a_declared_length_of_nothing_is_kept_too() -> None:
+    """The first byte is past it; without any, the end completes the response."""
+    response = started("GET", ("Content-Length", "0"))
+    events, error = response.write(b"a")
+    assert (kinds(events), events[-1]["body"], events[-1]["more_body"]) == (["start", "body"], b"", False)
+    assert "room for 0" in str(error)
+    assert kinds(started("GET", ("Content-Length", "0")).end()) == ["start", "body"]
+    written = started("GET", ("Content-Length", "0"))
+    assert kinds(written.write(b"")[0]) == ["start"]
+    assert kinds(written.end()) == ["body"]
+
+
+@pytest.mark.parametrize(
+    ("length", "chunks", "bodies"),
+    [
+        # Without a length, each chunk is an event, and the end another one.
+        (None, [b"a", b"b"], [(b"a", True), (b"b", True), (b"", False)]),
+        (None, [], [(b"", False)]),
+        (None, [b"", b"a", b""], [(b"a", True), (b"", False)]),
+        # With one, the chunk that reaches it is the last event.
+        (2, [b"a", b"b"], [(b"a", True), (b"b", False)]),
+        (2, [b"", b"ab"], [(b"ab", False)]),
+        (2, [b"a", b"bc"], [(b"a", True), (b"b", False)]),
+        (3, [b"a", b"b", b"cd"], [(b"a", True), (b"b", True), (b"c", False)]),
+    ],
+)
+def test_each_chunk_is_an_event(
+    length: int | None, chunks: list[bytes], bodies: list[tuple[bytes, bool]]
+) -> None:
+    """W2A-RESP-38 to -42, W2A-RESP-50: after one start, and with one final event."""
+    response = started("GET", *[] if length is None else [("Content-Length", str(length))])
+    events = [event for chunk in chunks for event in response.chunk(chunk)]
+    events += response.end()
+    assert kinds(events) == ["start"] + ["body"] * len(bodies)
+    assert [(event["body"], event["more_body"]) for event in events[1:]] == bodies
+
+
+@pytest.mark.parametrize("data", ["text", 5, None, bytearray(b"x"), memoryview(b"x"), [b"x"]])
+def test_a_body_is_made_of_bytes(data: Any) -> None:
+    """W2A-RESP-30, W2A-RESP-45: nothing else, and the text names the type; nothing is sent."""
+    response = started()
+    for use, text in ((response.chunk, "the application's iterable gave"), (response.write, "write")):
+        with pytest.raises(ApplicationTypeError, match=text) as caught:
+            use(data)
+        assert f"a {type(data).__name__}; give bytes" in str(caught.value)
+    assert not response.committed
+
+
+def test_a_kind_of_bytes_is_bytes() -> None:
+    """W2A-RESP-46, OPEN-20."""
+
+    class Kind(bytes):
+        pass
+
+    assert started().chunk(Kind(b"x"))[1]["body"] == b"x"
 
 
 def test_write_commits_even_without_data() -> None:

@@ -67,5 +67,5 @@ def test_a_status_that_is_no_text_is_refused(line: Any) -> None:
 @pytest.mark.parametrize("line", ["100 Continue", "101 Switching Protocols", "103 Early Hints", "199"])
 def test_an_interim_status_is_refused(line: str) -> None:
     """W2A-RESP-12, OPEN-40; the text says what to do instead."""
-    with pytest.raises(ApplicationValueError, match="interim response.*'wsgi.early_hints'"):
+    with pytest.raises(ApplicationValueError, match=r"interim response.*'wsgi\.early_hints'"):
         status_from_line(line)
