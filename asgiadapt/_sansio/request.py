@@ -96,12 +96,12 @@ def _split_path(scope: Mapping[str, Any]) -> tuple[str, str]:
     path: str = scope["path"]
     root: str = scope.get("root_path") or ""
     if not root and path.isascii() and path:  # the common case
-        return "", path
+        return "", _wire(path)
     root = root.rstrip("/")
     if root and root[0] != "/":
         root = "/" + root
     whole = _recovered_path(path, scope.get("raw_path")) if "\ufffd" in path else _wire(path)
-    if "\ufffd" in root and path.startswith(root):
+    if "\ufffd" in root and (path == root or path.startswith(root + "/")):
         # Its bytes are those that the path begins with: both have the same number of slashes.
         root = "/".join(whole.split("/")[: root.count("/") + 1])
     else:

@@ -4,6 +4,7 @@ import copy
 import io
 import sys
 import warnings
+from enum import StrEnum
 from http import HTTPMethod
 from typing import Any
 from wsgiref.validate import validator
@@ -42,6 +43,11 @@ ABSENT = object()
 HOST = (b"host", b"testserver")
 
 
+class Place(StrEnum):
+    PAGE = "/page"
+    ROOT = "/root"
+
+
 def row(scope: dict[str, Any], environ: dict[str, Any], id: str) -> Any:
     return pytest.param(scope, environ, id=id)
 
@@ -76,7 +82,13 @@ ROWS = [
         },
         "W2A-ENV-06",
     ),
-    row({"method": HTTPMethod.GET}, {"REQUEST_METHOD": "GET"}, "W2A-ENV-03-exact-str"),
+    row({"method": HTTPMethod.GET}, {"REQUEST_METHOD": "GET"}, "W2A-ENV-03-method"),
+    row({"path": Place.PAGE}, {"PATH_INFO": "/page"}, "W2A-ENV-03-path"),
+    row(
+        {"root_path": Place.ROOT, "path": "/root/x"},
+        {"SCRIPT_NAME": "/root", "PATH_INFO": "/x"},
+        "W2A-ENV-03-root",
+    ),
     row({"method": "PROPFIND"}, {"REQUEST_METHOD": "PROPFIND"}, "W2A-ENV-09"),
     row({"method": "get"}, {"REQUEST_METHOD": "get"}, "W2A-ENV-09-case"),
     row({"method": "X-private"}, {"REQUEST_METHOD": "X-private"}, "W2A-ENV-09-token"),
@@ -202,6 +214,11 @@ ROWS = [
         {"root_path": "/caf\ufffd", "path": "/caf\ufffd/x", "raw_path": b"/caf%E9/x"},
         {"PATH_INFO": "/x"},
         "W2A-ENV-26-root",
+    ),
+    row(
+        {"root_path": "/\ufffd", "path": "/\ufffdx/y", "raw_path": b"/%FFx/y"},
+        {"SCRIPT_NAME": "/\u00ef\u00bf\u00bd", "PATH_INFO": "/\u00ffx/y"},
+        "W2A-ENV-26-not-the-root",
     ),
     row({"path": "/\ufffd"}, {"PATH_INFO": "/\u00ef\u00bf\u00bd"}, "W2A-ENV-26-unknown"),
     row(
@@ -467,6 +484,11 @@ async def test_the_environ_has_what_the_scope_says(scope: dict[str, Any], expect
         pytest.param({"headers": [(b"x",)]}, id="W2A-ENV-02-no-pair"),
         pytest.param({"headers": None}, id="W2A-ENV-02-none"),
         pytest.param({"path": 5}, id="W2A-ENV-02-path"),
+        pytest.param({"path": b"/x"}, id="W2A-ENV-03-path-bytes"),
+        pytest.param({"root_path": b"/x"}, id="W2A-ENV-03-root-bytes"),
+        pytest.param({"method": b"GET"}, id="W2A-ENV-03-method-bytes"),
+        pytest.param({"query_string": "text"}, id="W2A-ENV-03-query-text"),
+        pytest.param({"client": (b"192.0.2.1", 5)}, id="W2A-ENV-03-client-bytes"),
         pytest.param({"client": ("a", 1, 2)}, id="W2A-ENV-02-client"),
     ],
 )

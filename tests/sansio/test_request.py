@@ -57,6 +57,8 @@ def test_a_root_that_was_no_utf_8_is_cut_off_too() -> None:
     """The prefix comes once, although the recovered bytes spell it in another way."""
     made = environ(root_path="/\ufffd", path="/\ufffd/x", raw_path=b"/%FF/x")
     assert made["PATH_INFO"] == "/x"
+    other = environ(root_path="/\ufffd", path="/\ufffdx/y", raw_path=b"/%FFx/y")
+    assert other["PATH_INFO"] == "/\u00ffx/y"
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,19 @@ def test_a_second_start_names_the_phase() -> None:
     response = started()
     with pytest.raises(ApplicationOrderError, match="although start_response has been called"):
         response.start("200 OK", [])
-    response.chunk(b"x", only=True)
+    response.write(b"")
+    with pytest.raises(ApplicationOrderError, match="although the head of the response has been sent"):
+        response.start("200 OK", [])
+    response.end()
     with pytest.raises(ApplicationOrderError, match="although the response is complete"):
         response.start("200 OK", [])
+
+
+def test_strict_responses_refuse_what_others_drop() -> None:
+    """W2A-RESP-19, OPEN-15: fields that belong to the connection."""
+    strict = WsgiResponse("GET", strict=True)
+    with pytest.raises(ApplicationValueError, match="belongs to the connection"):
+        strict.start("200 OK", [("Connection", "close")])
 
 
 def test_a_call_that_failed_counts_as_a_call() -> None:
@@ -263,7 +273,7 @@ def test_responses_without_a_body(method: str, status: int) -> None:
     events = response.chunk(b"abc", only=True) + response.chunk(b"d") + response.end()
     assert kinds(events) == ["start", "body"]
     assert events[1]["body"] == b""
-    assert bool(events[0]["headers"]) == (status != 204)
+    assert events[0]["headers"] == ([] if status == 204 else [(b"content-length", b"5")])
 
 
 def test_the_length_of_a_whole_body_is_added_on_request() -> None:
@@ -271,6 +281,7 @@ def test_the_length_of_a_whole_body_is_added_on_request() -> None:
     response = started("GET", ("X", "y"), add_content_length=True)
     assert response.chunk(b"abc", only=True)[0]["headers"] == [(b"x", b"y"), (b"content-length", b"3")]
     assert started("GET", add_content_length=True).chunk(b"abc")[0]["headers"] == []
+    assert started("GET").chunk(b"abc", only=True)[0]["headers"] == []
 
 
 FILE = {"type": "http.response.pathsend", "path": "/f"}
