@@ -1,93 +1,105 @@
-"""Prints a table for each workload: every adapter's median, and its ratio to asgiadapt round by round."""
+"""Compares asgiadapt with its peers and prints a table for each workload.
+
+All contenders take turns within each round, so that a machine that is faster at one time than at another
+changes the figures and not the ratios. A ratio is the median over the ratios of the rounds.
+"""
 
 import argparse
-import asyncio
 import importlib.metadata
 import os
 import platform
 import shutil
 import statistics
+from dataclasses import dataclass
 
-from benchmarks import apps, inprocess, servers
+from benchmarks import inprocess, servers
+from benchmarks.results import Result
 
-# What is to be reached: workload, whom to compare with, whether more is better, the ratio.
+
+@dataclass(frozen=True)
+class Target:
+    text: str
+    workload: str
+    peer: str
+    at_least: float | None = None  # how many times better than the peer
+    at_most: float | None = None  # how many times the peer's cost
+
+    def verdict(self, result: Result) -> str:
+        ratio = statistics.median(result.times_better(self.peer))
+        if self.at_most is not None:
+            ratio, reached = 1 / ratio, 1 / ratio <= self.at_most
+        else:
+            assert self.at_least is not None
+            reached = ratio >= self.at_least
+        return f"{'reached' if reached else 'NOT reached':12}{ratio:6.2f}   {self.text}"
+
+
 TARGETS = [
-    ("hello, 64 at a time", "a2wsgi", 5.0),
-    ("Flask, 64 at a time", "a2wsgi", 2.8),
-    ("32 MiB down", "a2wsgi", 6.0),
-    ("32 MiB up", "asgiref", 1.3),
-    ("behind uvicorn: Flask hello", "a2wsgi", 2.0),
-    ("behind uvicorn: Flask hello", "gunicorn gthread", 1.5),
+    Target("5 times a2wsgi at 64 at a time", "w2a.get.64", "a2wsgi", at_least=5),
+    Target("2.8 times a2wsgi with Flask", "w2a.flask.64", "a2wsgi", at_least=2.8),
+    Target("6 times a2wsgi's download rate", "w2a.down.32m", "a2wsgi", at_least=6),
+    Target("1.3 times asgiref's upload rate", "w2a.up.32m", "asgiref", at_least=1.3),
+    Target("at most 1.8 times the limit's cost at 64 at a time", "w2a.get.64", "limit", at_most=1.8),
+    Target("behind uvicorn, 2 times a2wsgi with Flask hello", "server.flask", "a2wsgi", at_least=2),
+    Target(
+        "behind uvicorn, 1.5 times gunicorn gthread with Flask hello",
+        "server.flask",
+        "gunicorn gthread",
+        at_least=1.5,
+    ),
 ]
-AT_MOST_THE_LIMIT = ("hello, 64 at a time", 1.8)
-
-
-def times_better(values: dict[str, list[float]], peer: str, unit: str) -> list[float]:
-    """How many times asgiadapt does better than *peer*, in each round."""
-    more_is_better = unit in ("MB/s", "req/s")
-    pairs = zip(values["asgiadapt"], values[peer], strict=True)
-    return [ours / theirs if more_is_better else theirs / ours for ours, theirs in pairs]
-
-
-def show(title: str, unit: str, values: dict[str, list[float]]) -> None:
-    print(f"\n{title} ({unit})")
-    for name, rounds in values.items():
-        ratios = times_better(values, name, unit)
-        ratio = statistics.median(ratios)
-        note = "" if name == "asgiadapt" else f"   asgiadapt is {ratio:5.2f} times as good"
-        spread = "" if name == "asgiadapt" else f"  ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"  {name:17}{statistics.median(rounds):10.1f}{note}{spread}", flush=True)
+PACKAGES = ("asgiref", "a2wsgi", "starlette", "flask", "uvicorn", "uvloop", "httptools")
+SERVERS = ("gunicorn", "waitress", "granian")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of each workload (7)")
-    parser.add_argument("--quick", action="store_true", help="few rounds, no servers")
-    parser.add_argument("--no-servers", action="store_true", help="in one process only")
-    parser.add_argument("--only", metavar="TEXT", help="workloads with this text in their name")
+    names = [work.name for work in inprocess.WORKLOADS] + list(servers.PAGES)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="3 short rounds, no servers")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each workload; 7 by default")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="workloads with this in their names:\n" + "\n".join(names)
+    )
+    parser.add_argument(
+        "--servers", action=argparse.BooleanOptionalAction, help="with or without real servers and wrk"
+    )
     options = parser.parse_args()
-    rounds = 3 if options.quick else options.rounds
+    rounds = options.rounds or (3 if options.quick else 7)
+    wanted = [name for name in names if any(part in name for part in options.only or [""])]
+    if not wanted:
+        parser.error(f"no workload is called {' or '.join(options.only)}; there are {', '.join(names)}")
+    with_servers = options.servers if options.servers is not None else not options.quick
 
-    results: dict[str, tuple[str, dict[str, list[float]]]] = {}
+    results: dict[str, Result] = {}
     for work in inprocess.WORKLOADS:
-        if options.only and options.only not in work.name:
-            continue
-        values = asyncio.run(inprocess.measure(work, rounds, apps.adapters()))
-        results[work.name] = (work.unit, values)
-        show(work.name, work.unit, values)
-
-    if shutil.which("wrk") is None:
-        print("\nThe part behind real servers is left out: wrk is not installed.")
-    elif not (options.quick or options.no_servers):
-        for page in servers.PAGES:
-            title = f"behind uvicorn: {page}"
-            if options.only and options.only not in title:
+        if work.name in wanted:
+            results[work.name] = inprocess.measure(work, rounds, 0.1 if options.quick else 0.4)
+            results[work.name].show()
+    if with_servers:
+        for page in [page for page in servers.PAGES if page in wanted]:
+            if shutil.which("wrk") is None:
+                print(f"\n{page}: left out, since wrk is not installed")
                 continue
-            values = servers.measure(page, max(3, rounds // 2), 2)
-            results[title] = ("req/s", values)
-            show(title, "req/s", values)
+            results[page] = servers.measure(page, rounds, seconds=1)
+            results[page].show()
 
     print("\nTargets")
-    for title, peer, wanted in TARGETS:
-        if title in results:
-            unit, values = results[title]
-            report(f"{title}: {wanted} times {peer}", times_better(values, peer, unit), wanted)
-    title, most = AT_MOST_THE_LIMIT
-    if title in results:
-        _, values = results[title]
-        pairs = zip(values["asgiadapt"], values["limit"], strict=True)
-        ratio = statistics.median(ours / limit for ours, limit in pairs)
-        reached = "reached" if ratio <= most else "NOT reached"
-        print(f"  {title}: at most {most} times the limit: {ratio:.2f}, {reached}")
-
-    names = ["asgiref", "a2wsgi", "starlette", "flask", "uvicorn", "gunicorn", "waitress", "granian"]
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-    print(f"\n{os.cpu_count()} cores, Python {platform.python_version()}, {versions}")
+    for target in TARGETS:
+        if target.workload in results:
+            print(f"  {target.verdict(results[target.workload])}")
+        else:
+            print(f"  {'not measured':18}   {target.text}")
+    print(f"\n{os.cpu_count()} cores, {platform.python_implementation()} {platform.python_version()}")
+    print(", ".join(f"{name} {_version(name)}" for name in PACKAGES + SERVERS))
 
 
-def report(text: str, ratios: list[float], wanted: float) -> None:
-    ratio = statistics.median(ratios)
-    print(f"  {text}: {ratio:.2f}, {'reached' if ratio >= wanted else 'NOT reached'}")
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
 
 
 if __name__ == "__main__":

@@ -5,14 +5,22 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 
 CHUNK = b"x" * 65536
+BIG = 32 << 20  # bytes of a download and of an upload
+PAGE = 4 << 20  # bytes of the page that is streamed behind real servers
+NAP = 0.02
 
 
 def hello(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "5")])
     return [b"hello"]
+
+
+def sleeps(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    time.sleep(NAP)
+    return hello(environ, start_response)
 
 
 def posted(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -23,21 +31,16 @@ def posted(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 def download(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
     start_response("200 OK", [("Content-Type", "text/plain")])
-    for _ in range(512):
+    for _ in range(BIG // len(CHUNK)):
         yield CHUNK
 
 
 def upload(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     read, size = environ["wsgi.input"].read, 0
-    while piece := read(65536):
+    while piece := read(len(CHUNK)):
         size += len(piece)
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"%d" % size]
-
-
-def sleeps(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    time.sleep(0.02)
-    return hello(environ, start_response)
 
 
 flask_app = Flask(__name__)
@@ -50,18 +53,13 @@ def index() -> str:
 
 @flask_app.get("/sleep")
 def sleep() -> str:
-    time.sleep(0.02)
+    time.sleep(NAP)
     return "hello"
 
 
 @flask_app.get("/stream")
 def stream() -> Response:
-    return Response(CHUNK for _ in range(64))
-
-
-@flask_app.post("/post")
-def post() -> str:
-    return str(len(request.get_data()))
+    return Response(CHUNK for _ in range(PAGE // len(CHUNK)))
 
 
 def adapters() -> dict[str, Callable[[Any], Any]]:
@@ -82,7 +80,7 @@ def adapters() -> dict[str, Callable[[Any], Any]]:
             from starlette.middleware.wsgi import WSGIMiddleware as Starlette
         found["starlette"] = Starlette
     except ImportError:
-        pass
+        pass  # it has been removed from this version
     found["limit"] = Limit
     return found
 

@@ -1,14 +1,17 @@
 """Requests in one process: the adapter and the application, and nothing of a server."""
 
 import asyncio
+import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import apps
+from benchmarks.results import Result
 
-SCOPE = {
+# As uvicorn makes it of a page view in a browser.
+SCOPE: dict[str, Any] = {
     "type": "http",
     "asgi": {"version": "3.0", "spec_version": "2.3"},
     "http_version": "1.1",
@@ -36,95 +39,138 @@ SCOPE = {
 @dataclass(frozen=True)
 class Workload:
     name: str
+    title: str
+    unit: str  # "us" a request, "MB/s", or "ms" for all
     app: Any
-    unit: str
-    count: int  # requests a round
     at_a_time: int
-    body: tuple[bytes, ...] = ()
-    answer: int | bytes = b"hello"  # its bytes, or how many
-    without: frozenset[str] = frozenset()  # adapters that cannot do it
+    body: tuple[bytes, ...] = ()  # of the request, event by event
+    answer: bytes | int = b"hello"  # the response's body, or only its length
+    limit: bool = True  # whether the bare limit can do it
+    count: int | None = None  # requests in a round; None for as many as fill the time
 
-    def value(self, seconds: float) -> float:
+    def value(self, seconds: float, count: int) -> float:
         if self.unit == "MB/s":
-            return self.count * 32 / seconds  # mebibytes
-        return seconds / self.count * 1e6 if self.unit == "us" else seconds * 1e3
+            return count * apps.BIG / seconds / 1e6
+        return seconds / count * 1e6 if self.unit == "us" else seconds * 1e3
 
 
-LIMIT = frozenset({"limit"})
+BIG_BODY = (apps.CHUNK,) * (apps.BIG // len(apps.CHUNK))
 WORKLOADS = [
-    Workload("hello, one at a time", apps.hello, "us", 600, 1),
-    Workload("hello, 64 at a time", apps.hello, "us", 3200, 64),
-    Workload("Flask, 64 at a time", apps.flask_app, "us", 1600, 64),
-    Workload("POST 64 KiB, 16 at a time", apps.posted, "us", 800, 16, (apps.CHUNK,), b"65536", LIMIT),
-    Workload("32 MiB down", apps.download, "MB/s", 1, 1, (), 32 << 20, LIMIT),
-    Workload("32 MiB up", apps.upload, "MB/s", 1, 1, (apps.CHUNK,) * 512, b"33554432", LIMIT),
-    Workload("200 times 20 ms of sleep", apps.sleeps, "ms", 200, 200, (), b"hello", LIMIT),
+    Workload("w2a.get.seq", "hello, one at a time", "us", apps.hello, 1),
+    Workload("w2a.get.64", "hello, 64 at a time", "us", apps.hello, 64),
+    Workload("w2a.flask.64", "Flask hello, 64 at a time", "us", apps.flask_app, 64),
+    Workload("w2a.post64k.16", "64 KiB up, 16 at a time", "us", apps.posted, 16, (apps.CHUNK,), b"65536"),
+    Workload("w2a.down.32m", "32 MiB down", "MB/s", apps.download, 1, (), apps.BIG, limit=False),
+    Workload("w2a.up.32m", "32 MiB up", "MB/s", apps.upload, 1, BIG_BODY, b"%d" % apps.BIG, limit=False),
+    # With as many threads as each contender has by default.
+    Workload("w2a.sleep", "200 times 20 ms of sleep", "ms", apps.sleeps, 200, limit=False, count=200),
 ]
 
 
-async def one(app: Any, work: Workload) -> None:
-    scope: dict[str, Any] = dict(SCOPE)
+async def request(app: Any, work: Workload) -> None:
+    """Make one request, and check its answer."""
+    scope = dict(SCOPE)
     if work.body:
         length = str(sum(map(len, work.body))).encode()
         scope["method"] = "POST"
-        scope["headers"] = [*SCOPE["headers"], (b"content-length", length)]  # type: ignore[misc]
-    events = iter(_events(work.body))
+        scope["headers"] = [*SCOPE["headers"], (b"content-length", length)]
+    events = _body_events(work.body)
     status = size = 0
-    whole = b""
+    start_of_body = b""
     complete = False
 
     async def receive() -> dict[str, Any]:
         for event in events:
             return event
-        await asyncio.Event().wait()
+        await asyncio.Event().wait()  # the client stays
         raise AssertionError
 
     async def send(event: dict[str, Any]) -> None:
-        nonlocal status, size, whole, complete
+        nonlocal status, size, start_of_body, complete
+        assert not complete
         if event["type"] == "http.response.start":
+            assert not status
             status = event["status"]
         else:
             body = event.get("body", b"")
             size += len(body)
             if size < 100:
-                whole += body
+                start_of_body += body
             complete = not event.get("more_body", False)
 
     await app(scope, receive, send)
     assert status == 200
     assert complete
-    assert work.answer == (size if isinstance(work.answer, int) else whole)
+    assert work.answer == (size if isinstance(work.answer, int) else start_of_body)
 
 
-def _events(body: tuple[bytes, ...]) -> Iterator[dict[str, Any]]:
+def _body_events(body: tuple[bytes, ...]) -> Iterator[dict[str, Any]]:
     if not body:
         yield {"type": "http.request", "body": b"", "more_body": False}
-    for index, chunk in enumerate(body):
-        yield {"type": "http.request", "body": chunk, "more_body": index + 1 < len(body)}
+    for number, chunk in enumerate(body, 1):
+        yield {"type": "http.request", "body": chunk, "more_body": number < len(body)}
 
 
-async def round_of(app: Any, work: Workload) -> float:
+async def seconds_for(count: int, at_a_time: int, make: Callable[[], Awaitable[None]]) -> float:
+    """How long *count* requests take, each a task of its own, as in a server."""
     loop = asyncio.get_running_loop()
+    over = loop.create_future()
+    running: set[asyncio.Task[None]] = set()
+    to_start = count
 
-    async def client(count: int) -> None:
-        for _ in range(count):
-            await loop.create_task(one(app, work))
+    def start_one() -> None:
+        nonlocal to_start
+        to_start -= 1
+        task = asyncio.ensure_future(make())
+        running.add(task)
+        task.add_done_callback(ended)
 
-    clients = [client(work.count // work.at_a_time) for _ in range(work.at_a_time)]
-    start = time.perf_counter()
-    await asyncio.gather(*clients)
-    return work.value(time.perf_counter() - start)
+    def ended(task: asyncio.Task[None]) -> None:
+        running.remove(task)
+        if over.done():
+            return
+        if (error := task.exception()) is not None:
+            over.set_exception(error)
+        elif to_start:
+            start_one()
+        elif not running:
+            over.set_result(None)
+
+    gc.collect()  # nobody pays for what the one before has left
+    started = time.perf_counter()
+    for _ in range(at_a_time):
+        start_one()
+    await over
+    return time.perf_counter() - started
 
 
-async def measure(
-    work: Workload, rounds: int, adapters: dict[str, Callable[[Any], Any]]
-) -> dict[str, list[float]]:
-    """The value of each adapter in each round; they take turns within a round."""
-    wrapped = {name: make(work.app) for name, make in adapters.items() if name not in work.without}
+async def _measure(work: Workload, rounds: int, slice_seconds: float) -> dict[str, list[float]]:
+    wrapped = {
+        name: make(work.app) for name, make in apps.adapters().items() if work.limit or name != "limit"
+    }
+
+    async def seconds_of(name: str, count: int) -> float:
+        return await seconds_for(count, work.at_a_time, lambda: request(wrapped[name], work))
+
+    counts: dict[str, int] = {}
+    for name in wrapped:
+        if work.count is not None:
+            counts[name] = work.count
+            continue
+        few = 4 * work.at_a_time
+        await seconds_of(name, few)  # threads are started, caches filled
+        each = await seconds_of(name, few) / few
+        counts[name] = max(work.at_a_time, round(slice_seconds / each))
+
     values: dict[str, list[float]] = {name: [] for name in wrapped}
-    for number in range(rounds + 1):
-        for name, app in wrapped.items():
-            value = await round_of(app, work)
-            if number:  # the first round warms up
-                values[name].append(value)
+    for number in range(rounds):
+        # They take turns within a round, and there and back from round to round.
+        for name in list(wrapped)[:: -1 if number % 2 else 1]:
+            values[name].append(work.value(await seconds_of(name, counts[name]), counts[name]))
     return values
+
+
+def measure(work: Workload, rounds: int, slice_seconds: float) -> Result:
+    """About *slice_seconds* for each adapter in each round."""
+    values = asyncio.run(_measure(work, rounds, slice_seconds))
+    return Result(work.name, work.title, work.unit, values)

@@ -1,6 +1,13 @@
-"""The Flask application behind real servers, under wrk."""
+"""The Flask application behind real servers, under wrk: requests in a second.
+
+Each server is one process on a core of its own, and wrk is on another, where there are two and taskset is
+installed. Servers with threads of their own get 40, which is what asgiadapt has by default, so that the page
+that sleeps compares like with like. The peers behind uvicorn keep their defaults: 10 threads for a2wsgi, one
+for asgiref.
+"""
 
 import contextlib
+import http.client
 import os
 import re
 import shutil
@@ -12,38 +19,47 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks import apps
+from benchmarks.results import Result
+
 ROOT = Path(__file__).parent.parent
-UVICORN = "uvicorn --log-level critical --no-access-log --port {port} benchmarks.apps:asgi_"
+UVICORN = "uvicorn --host 127.0.0.1 --port {port} --log-level critical --no-access-log benchmarks.apps:asgi_"
 COMMANDS = {
     "asgiadapt": UVICORN + "asgiadapt",
     "a2wsgi": UVICORN + "a2wsgi",
     "asgiref": UVICORN + "asgiref",
-    "gunicorn gthread": "gunicorn -k gthread --threads 40 -b 127.0.0.1:{port} benchmarks.apps:flask_app",
+    "gunicorn gthread": "gunicorn -b 127.0.0.1:{port} -k gthread --threads 40 benchmarks.apps:flask_app",
     "waitress": "waitress --host 127.0.0.1 --port {port} --threads 40 benchmarks.apps:flask_app",
     "granian wsgi": "granian --interface wsgi --host 127.0.0.1 --port {port} --blocking-threads 40 "
     "--no-access-log --log-level critical benchmarks.apps:flask_app",
 }
-PAGES = {"Flask hello": "/", "20 ms of sleep": "/sleep", "4 MiB streamed": "/stream"}
+PAGES = {  # name -> title, path, bytes of the answer
+    "server.flask": ("Flask hello behind uvicorn, and other servers", "/", 5),
+    "server.sleep": ("20 ms of sleep behind uvicorn, and other servers", "/sleep", 5),
+    "server.stream": ("4 MiB streamed behind uvicorn, and other servers", "/stream", apps.PAGE),
+}
+CONNECTIONS = 64
 
 
-def _pinned(core: int) -> list[str]:
-    if shutil.which("taskset") and (os.cpu_count() or 1) > 1:
-        return ["taskset", "-c", str(core)]
-    return []
+def _cores() -> list[int]:
+    """The cores that may be used, where processes can be bound to them."""
+    return sorted(os.sched_getaffinity(0)) if shutil.which("taskset") else []
+
+
+def _on_core(number: int) -> list[str]:
+    cores = _cores()
+    return ["taskset", "-c", str(cores[number])] if len(cores) > 1 else []
 
 
 @contextlib.contextmanager
 def _server(name: str) -> Iterator[int]:
+    """Gives the port of a server that accepts connections, and stops it afterwards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [*_pinned(0), sys.executable, "-m", *COMMANDS[name].format(port=port).split()]
+        port: int = probe.getsockname()[1]
+    command = [*_on_core(0), sys.executable, "-m", *COMMANDS[name].format(port=port).split()]
     process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
         deadline = time.monotonic() + 30
@@ -60,14 +76,25 @@ def _server(name: str) -> Iterator[int]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(10)
+            process.wait(5)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
-def _requests_per_second(port: int, path: str, seconds: float) -> float:
-    command = [*_pinned(1), "wrk", "-t1", "-c64", f"-d{seconds:g}s", f"http://127.0.0.1:{port}{path}"]
+def _check(name: str, port: int, path: str, size: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        found = answer.status, len(answer.read())
+    if found != (200, size):
+        raise RuntimeError(f"{name} answers {path} with status and length {found}")
+
+
+def _requests_per_second(port: int, path: str, seconds: int) -> float:
+    url = f"http://127.0.0.1:{port}{path}"
+    command = [*_on_core(1), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", url]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     done = re.search(r"(\d+) requests in ([\d.]+)s", output)
     assert done, output
@@ -76,14 +103,16 @@ def _requests_per_second(port: int, path: str, seconds: float) -> float:
     return (int(done[1]) - (int(bad[1]) if bad else 0)) / float(done[2])
 
 
-def measure(page: str, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Requests per second of each server in each round; they take turns within a round."""
+def measure(page: str, rounds: int, *, seconds: int) -> Result:
+    """*seconds* of wrk for each server in each round; they take turns within a round."""
+    title, path, size = PAGES[page]
     values: dict[str, list[float]] = {name: [] for name in COMMANDS}
     with contextlib.ExitStack() as stack:
         ports = {name: stack.enter_context(_server(name)) for name in COMMANDS}
-        for port in ports.values():
-            _requests_per_second(port, PAGES[page], 1)
-        for _ in range(rounds):
-            for name, port in ports.items():
-                values[name].append(_requests_per_second(port, PAGES[page], seconds))
-    return values
+        for name, port in ports.items():
+            _check(name, port, path, size)
+            _requests_per_second(port, path, 1)
+        for number in range(rounds):
+            for name, port in list(ports.items())[:: -1 if number % 2 else 1]:
+                values[name].append(_requests_per_second(port, path, seconds))
+    return Result(page, title, "req/s", values)

@@ -71,6 +71,15 @@ def test_fields_that_do_not_cross_leave_no_trace() -> None:
     assert fields(*given) == {"HTTP_X_A": "good"}
 
 
+def test_as_many_headers_as_allowed_are_allowed() -> None:
+    """The bounds themselves pass, in number and in bytes of names and values; one more does not."""
+    just = [(b"abc", b"de"), (b"proxy", b"")]
+    assert fields(*just, count=2, size=10) == {"HTTP_ABC": "de"}
+    for count, size in ((1, 10), (2, 9)):
+        with pytest.raises(Refusal, match=f"at most {count} header fields and {size} bytes of them"):
+            fields(*just, count=count, size=size)
+
+
 class _Value(bytes):
     """A header value whose text counts the bytes that are copied to add something to it."""
 
