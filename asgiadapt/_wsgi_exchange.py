@@ -48,6 +48,8 @@ log = logging.getLogger("asgiadapt")
 # A request that has waited this long for a worker is worth a look whether its client is still there.
 _PATIENCE_SECONDS = 0.5
 
+_FILE_EVENTS = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -74,6 +76,7 @@ class Exchange:
 
     __slots__ = (
         "_body",
+        "_body_broken",
         "_body_limit",
         "_context",
         "_environ",
@@ -110,6 +113,7 @@ class Exchange:
         self._out: ToLoop[list[Event]] = ToLoop(loop, settings.window)
         self._stream: ToWorker | None = None  # None: the body is complete
         self._body: RequestBody | None = None  # made for the first event
+        self._body_broken = False  # the first events said that there is no more to come
         self._body_limit: RequestTooLarge | None = None  # set once it has been passed
         self._method: str = environ["REQUEST_METHOD"]
         self._response = WsgiResponse(
@@ -212,6 +216,9 @@ class Exchange:
             raise _body_too_large(too_large) from None
         except Exception as other:
             error = other  # the application shall learn of it from its read
+            self._body_broken = self._watched = True
+            if isinstance(other, ClientDisconnected):
+                self._gone.set()
         if body.ended:
             environ["wsgi.input"] = io.BytesIO(b"".join(chunks))
             return
@@ -272,7 +279,9 @@ class Exchange:
                     except StopIteration:
                         continue
                     try:
-                        await self._loop.rest_within(limit, steps, pause)
+                        # A server may send a whole file within one send(): that has no limit of its own.
+                        of_body = event["type"] not in _FILE_EVENTS
+                        await self._loop.rest_within(limit if of_body else None, steps, pause)
                     except TimeIsUp:
                         raise _stalled(limit) from None
                 if size:
@@ -287,7 +296,7 @@ class Exchange:
                     raise _body_too_large(failure) from None
                 if isinstance(failure, ClientTimeout):
                     raise Refusal(408, "the request body did not arrive in time.") from None
-            if isinstance(failure, ClientDisconnected):
+            if isinstance(failure, ClientDisconnected) and (self._out.broken or self._body_broken):
                 return  # nobody is left to tell
             raise failure
         finally:
@@ -308,7 +317,7 @@ class Exchange:
             # Somebody kept the stream of a request that has ended, and reads.
             if self._stream is not None:
                 self._stream.break_off(_request_over)
-        elif self._receiver is None:
+        elif self._receiver is None and not self._body_broken:
             self._receiver = self._loop.start(self._receive_on_loop, self._context.copy())
 
     async def _stop_receiver_on_loop(self) -> None:
@@ -452,6 +461,8 @@ class Exchange:
         response = self._response
         if isinstance(result, FileWrapper) and self._send_file_on_worker(result):
             return []
+        if self._response.complete:
+            return []  # write() has sent all that was declared
         only = _length(result) == 1
         for chunk in result:
             events = response.chunk(chunk, only=only and not response.committed)
@@ -520,13 +531,15 @@ class Exchange:
         assert self._environ is not None
         extensions = self._environ["asgiadapt.scope"].get("extensions") or ()
         file = wrapper.regular_file()
-        if file is None:
+        if file is None or not _FILE_EVENTS.intersection(extensions):
             return False
         events = None
         status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            return False  # a pipe, say
         start = file.tell()
         left = max(0, status.st_size - start)
-        if not stat.S_ISREG(status.st_mode) or not left:
+        if not left:
             return False
         if "http.response.pathsend" in extensions and start == 0 and _names(file.name, status):
             events = self._response.file({"type": "http.response.pathsend", "path": file.name}, left)

@@ -130,6 +130,12 @@ class LateBody:
     def readlines(self, hint: int | None = None, /) -> list[bytes]:
         return self._open().readlines(hint)
 
+    def __enter__(self) -> BodyReader:
+        return self._open()
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Nothing, as for close()."""
+
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._open())
 

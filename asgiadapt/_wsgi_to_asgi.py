@@ -51,8 +51,8 @@ class WsgiToAsgi:
             `RequestTooLarge` out of a read where the application runs already. None: no limit.
         receive_timeout: seconds at most that the client may send nothing of a body that is waited for;
             then 408, or `ClientTimeout` out of the read. None: no limit.
-        send_timeout: seconds at most that one ``send()`` may take; then the connection is cut, the
-            iterable closed, and the call raises `ClientTimeout`. None: no limit.
+        send_timeout: seconds at most that one ``send()`` may take (but of a file as a whole); then the
+            connection is cut, the iterable closed, and the call raises `ClientTimeout`. None: no limit.
         cancel_grace: seconds at most that a cancelled call waits for its worker to end.
         max_header_count, max_header_bytes: of the request; 431 for more.
         allowed_headers: names that cross although they have an underscore, or are ``Proxy``.
@@ -68,7 +68,8 @@ class WsgiToAsgi:
             is reported to the server as the failure of that phase.
 
     Errors
-        TypeError where *app* cannot be called, or *pool* is given together with what belongs to a pool.
+        TypeError where *app* cannot be called, or *pool* is given together with what belongs to a pool;
+        ValueError for a negative number.
         Awaiting the adapter raises what the application raised, unchanged, but for a `ClientDisconnected`;
         what ``send()`` raised; `ClientTimeout`; `ApplicationError` where the application broke PEP 3333;
         ValueError for a scope that is not ``http``, ``websocket`` or ``lifespan``. A request that cannot be
@@ -113,6 +114,20 @@ class WsgiToAsgi:
                 "WsgiToAsgi was given a pool together with max_workers or max_waiting, which are the "
                 "pool's affair; give them to the WorkerPool."
             )
+        for name, value in {
+            "queue_timeout": queue_timeout,
+            "retry_after": retry_after,
+            "first_window": first_window,
+            "window": window,
+            "max_body_size": max_body_size,
+            "receive_timeout": receive_timeout,
+            "send_timeout": send_timeout,
+            "cancel_grace": cancel_grace,
+            "max_header_count": max_header_count,
+            "max_header_bytes": max_header_bytes,
+        }.items():
+            if value is not None and value < 0:
+                raise ValueError(f"{name} is {value}; give 0 or more, or None where there is to be no limit.")
         self._own_pool: Final = pool is None
         self._pool: Final = pool or WorkerPool(
             DEFAULT_MAX_WORKERS if max_workers is None else max_workers,
@@ -175,7 +190,9 @@ class WsgiToAsgi:
         if loop is None:
             await on_trio(partial(self._serve_on_trio, environ, receive, send))
         else:
-            await Exchange(self._settings, loop, environ, receive, send).serve()
+            exchange = Exchange(self._settings, loop, environ, receive, send)
+            del environ  # what a client has sent does not belong into the frames of a traceback
+            await exchange.serve()
 
     async def _serve_on_trio(self, environ: Environ, receive: Receive, send: Send, loop: Loop) -> None:
         await Exchange(self._settings, loop, environ, receive, send).serve()
@@ -209,7 +226,9 @@ class WsgiToAsgi:
             if inspect.iscoroutinefunction(hook):
                 await hook()
             elif hook is not None:
-                await call_on_worker(self._pool, loop, hook)
+                result = await call_on_worker(self._pool, loop, hook)
+                if inspect.isawaitable(result):  # of a partial, say, or of a callable object
+                    await result
         except Exception as error:
             _log.exception("the hook for %s failed", phase)
             await send({"type": f"{phase}.failed", "message": f"{type(error).__name__}: {error}"})

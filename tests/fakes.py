@@ -215,6 +215,15 @@ async def connection(
     assert not left, f"tasks left behind: {left}"
 
 
+def drop_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Close *loop* in spite of the tasks on it, which end where they are, as collected ones do."""
+    loop.set_exception_handler(lambda loop, context: None)  # it complains of them
+    for task in asyncio.all_tasks(loop):
+        task.get_coro().close()
+        task._log_destroy_pending = False
+    loop.close()
+
+
 async def request(
     app: Any, *body: bytes, headers: Iterable[tuple[bytes, bytes]] = (), **scope: Any
 ) -> Answer:
@@ -225,3 +234,32 @@ async def request(
         scope.setdefault("method", "POST")
     async with connection(app, body=body, headers=fields, **scope) as opened:
         return await opened.result()
+
+
+class Protocol:
+    """Plays the server for a scope of another type than ``http``: `feed` gives events by their type."""
+
+    def __init__(self, app: Any, scope: dict[str, Any]) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._awaited = False
+        self.task = asyncio.create_task(app(scope, self.receive, self.send))
+
+    def feed(self, kind: str) -> None:
+        self._incoming.put_nowait({"type": kind})
+
+    async def receive(self) -> dict[str, Any]:
+        self._awaited = True
+        try:
+            return await self._incoming.get()
+        finally:
+            self._awaited = False
+
+    async def send(self, event: dict[str, Any]) -> None:
+        self.sent.append(event)
+
+    async def settled(self) -> list[str]:
+        """The types of what was sent, once the application waits for the next event, or has ended."""
+        while not self.task.done() and not (self._awaited and self._incoming.empty()):
+            await asyncio.sleep(0)
+        return [event["type"] for event in self.sent]

@@ -3,15 +3,17 @@
 import asyncio
 import io
 import threading
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from typing import Any
+from wsgiref.validate import validator
 
 import pytest
 
 from asgiadapt import ClientDisconnected, ClientTimeout, RequestTooLarge, ServerError, WsgiToAsgi
 from tests.apps import Keeps, echoes, says_hello
 from tests.conformance.rules import rule
-from tests.fakes import Connection, connection, request
+from tests.fakes import Connection, connection, drop_loop, request, scope_for
 
 CHUNKED = [(b"host", b"testserver"), (b"transfer-encoding", b"chunked")]
 
@@ -64,17 +66,27 @@ READS = [
         id="W2A-BODY-09-mixed",
     ),
     pytest.param(lambda f: [f.readinto(b := bytearray(7)), bytes(b)], id="W2A-BODY-01-readinto"),
+    pytest.param(lambda f: [f.readable(), f.closed], id="W2A-BODY-01-file"),
+    pytest.param(lambda f: io.TextIOWrapper(f, "latin-1", newline="").readlines(), id="W2A-BODY-01-text"),
+    pytest.param(lambda f: io.BufferedReader(f).read(), id="W2A-BODY-01-buffered"),
+    pytest.param(lambda f: in_with(f), id="W2A-BODY-01-with"),
     pytest.param(
-        lambda f: [f.readable(), f.closed],
-        id="W2A-BODY-01-file",
+        lambda f: [type(f.read(2)), type(f.readline()), type(f.readlines())], id="W2A-BODY-01-types"
     ),
 ]
+
+
+def in_with(file: Any) -> Any:
+    with file as entered:
+        return entered.read()
+
+
 BODY = b"abc\ndefgh\r\n\n\rlast line"
 CUTS = {
     "whole": [BODY],
     "bytes": [BODY[n : n + 1] for n in range(len(BODY))],
     "threes": [BODY[n : n + 3] for n in range(0, len(BODY), 3)],
-    "empty-ones": [b"", BODY[:5], b"", b"", BODY[5:], b""],
+    "W2A-BODY-11": [b"", BODY[:5], b"", b"", BODY[5:], b""],
 }
 
 
@@ -90,11 +102,25 @@ async def test_reads_are_those_of_a_file(
 
 
 @MODES
+async def test_reads_behind_the_validator(options: dict[str, Any]) -> None:
+    """The stream gives what the standard library's validator asks for, under each of its methods."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        body = environ["wsgi.input"]
+        got = [body.read(2), body.readline(), *body.readlines(1), next(iter(body)), body.read(1000)]
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"|".join(got)]
+
+    answer = await request(WsgiToAsgi(validator(app), **options), b"abc\nde\n", b"f", b"gh\nij\nk")
+    assert answer.body == b"ab|c\n|de\n|fgh\n|ij\nk"
+
+
+@MODES
 @rule("W2A-BODY-05-receive")
 async def test_nothing_is_fetched_after_the_end(_rule: None, options: dict[str, Any]) -> None:
-    """A further receive() would wait until the client goes away."""
+    """At most once more, to learn that the client has left; no read waits for that."""
     _, opened = await result_of(lambda f: [f.read(), f.read(), f.read(5)], b"a", b"b", **options)
-    assert opened.receives <= 3  # the two events, and perhaps the watch for the client
+    assert opened.receives <= (3 if options else 2)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +148,38 @@ async def test_a_body_that_no_header_announces_is_read(_rule: None) -> None:
             WsgiToAsgi(echoes), body=[b"ab", b"cd"], method="POST", http_version=version
         ) as opened:
             assert (await opened.result()).body == b"abcd"
+
+
+@MODES
+@rule("W2A-BODY-23")
+async def test_the_events_decide_where_the_body_ends(_rule: None, options: dict[str, Any]) -> None:
+    """Not the declared length, which the server has compared with its framing already."""
+    headers = [(b"content-length", b"3")]
+    async with connection(
+        WsgiToAsgi(echoes, **options), body=[b"ab", b"cd"], method="POST", headers=headers
+    ) as opened:
+        assert (await opened.result()).body == b"abcd"
+
+
+@MODES
+@rule("W2A-BODY-18")
+async def test_one_event_is_awaited_at_a_time(_rule: None, options: dict[str, Any]) -> None:
+    """By whoever reads, and whoever asks after the client, at the same time (the fake checks it)."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        asks = threading.Thread(target=environ["asgiadapt.disconnected"].wait)
+        asks.start()
+        while piece := environ["wsgi.input"].read(10):
+            environ["asgiadapt.disconnected"].is_set()
+            yield piece
+        environ["test.asks"] = asks
+
+    kept = Keeps(app)
+    answer = await request(WsgiToAsgi(kept, **options), *[b"x" * 7] * 50)
+    assert answer.body == b"x" * 350
+    kept.environ["test.asks"].join(10)
+    assert not kept.environ["test.asks"].is_alive()  # freed by the end of the request
 
 
 @pytest.mark.parametrize(
@@ -192,6 +250,59 @@ async def test_a_large_body_starts_the_application_before_its_end(_rule: None) -
         assert (await opened.result()).body == b"x" * 100 + b"y"
 
 
+async def test_slow_uploads_hold_no_worker() -> None:
+    """With one worker and five clients that have not sent all yet, another one is served."""
+    adapter = WsgiToAsgi(echoes, max_workers=1)
+
+    async def upload() -> bytes:
+        async with connection(adapter, body=None, method="POST", headers=CHUNKED) as opened:
+            opened.feed({"type": "http.request", "body": b"x" * 1000, "more_body": True})
+            while opened.receives < 2:
+                await asyncio.sleep(0)
+            begun.append(opened)
+            await may_finish.wait()
+            opened.feed({"type": "http.request", "body": b"y"})
+            return (await opened.result()).body
+
+    begun: list[Connection] = []
+    may_finish = asyncio.Event()
+    uploads = [asyncio.create_task(upload()) for _ in range(5)]
+    while len(begun) < 5:
+        await asyncio.sleep(0)
+    assert (adapter.pool.stats().threads, adapter.pool.stats().waiting) == (0, 0)
+    assert (await request(adapter)).complete
+    may_finish.set()
+    assert await asyncio.gather(*uploads) == [b"x" * 1000 + b"y"] * 5
+
+
+@pytest.mark.parametrize(
+    ("size", "streamed"),
+    [
+        pytest.param(64 * 1024 - 1, False, id="below"),
+        pytest.param(64 * 1024, True, id="first-window"),
+    ],
+)
+async def test_the_first_window_is_64_kib(size: int, streamed: bool) -> None:
+    """By default; the application is called once it is full, or once the body is complete."""
+    called = threading.Event()
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        called.set()
+        return echoes(environ, start_response)
+
+    adapter = WsgiToAsgi(app)
+    async with connection(adapter, body=None, method="POST", headers=CHUNKED) as opened:
+        opened.feed({"type": "http.request", "body": b"x" * size, "more_body": True})
+        if streamed:
+            assert await asyncio.to_thread(called.wait, 10)
+        else:
+            while opened.receives < 2:
+                await asyncio.sleep(0)
+            assert adapter.pool.stats().threads == 0
+        opened.feed({"type": "http.request", "body": b"y"})
+        assert len((await opened.result()).body) == size + 1
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -231,6 +342,59 @@ async def test_memory_is_bounded_while_the_application_does_not_read(_rule: None
         assert (await opened.result()).body == b"1000000"
 
 
+@pytest.mark.parametrize("options", [{}, {"lazy_body": True}])
+@rule("W2A-BODY-14-peak")
+async def test_a_large_upload_takes_little_memory(_rule: None, options: dict[str, Any]) -> None:
+    """64 MiB pass through in pieces, and what is held at any time is a small part of it."""
+    pieces = 1024
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        size = 0
+        while piece := environ["wsgi.input"].read(65536):
+            size += len(piece)
+        start_response("200 OK", [])
+        return [b"%d" % size]
+
+    async def receive() -> dict[str, Any]:
+        nonlocal pieces
+        pieces -= 1
+        if pieces < 0:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": bytes(65536), "more_body": pieces > 0}
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(event: dict[str, Any]) -> None:
+        sent.append(event)
+
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        await WsgiToAsgi(app, **options)(scope_for(method="POST", headers=CHUNKED), receive, send)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sent[-1]["body"] == b"67108864"
+    assert peak - before < 4 * 1024 * 1024
+
+
+async def test_many_small_events_cross_in_few_hops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker wakes the loop to have them fetched, and not for each of them."""
+    loop = asyncio.get_running_loop()
+    wakes = 0
+
+    def call_soon_threadsafe(*args: Any, **options: Any) -> Any:
+        nonlocal wakes
+        wakes += 1
+        return original(*args, **options)
+
+    original = loop.call_soon_threadsafe
+    monkeypatch.setattr(loop, "call_soon_threadsafe", call_soon_threadsafe)
+    answer = await request(WsgiToAsgi(echoes, first_window=1), *[b"x" * 100] * 1000)
+    assert answer.body == b"x" * 100_000
+    assert wakes <= 3  # the first read, the answer, and perhaps its end
+
+
 @rule("W2A-BODY-15")
 async def test_a_waiting_read_does_not_block_the_loop(_rule: None) -> None:
     """Another request is served while the first one waits for its body."""
@@ -265,6 +429,45 @@ async def test_a_truncated_body_raises_on_every_read(_rule: None, options: dict[
     assert [type(error) for error in errors] == [ClientDisconnected] * 3
     assert isinstance(errors[0], ConnectionError)
     assert "went away" in str(errors[0]) or "gone away" in str(errors[0])
+
+
+@MODES
+@rule("W2A-BODY-16-known")
+async def test_the_disconnect_event_is_taken_once(_rule: None, options: dict[str, Any]) -> None:
+    """It is known from then on; a server may not give it again."""
+    asked: list[bool] = []
+    receives_after_it = 0
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        with pytest.raises(ClientDisconnected):
+            environ["wsgi.input"].read()
+        asked.append(environ["asgiadapt.disconnected"].wait(5))
+        start_response("200 OK", [])
+        yield b"x"
+        yield b"y"
+
+    adapter = WsgiToAsgi(app, **options)
+
+    async def forgetful(scope: Any, receive: Any, send: Any) -> None:
+        left = False
+
+        async def receive_once() -> Any:
+            nonlocal left, receives_after_it
+            if left:
+                receives_after_it += 1
+                await asyncio.Event().wait()
+            event = await receive()
+            left = event["type"] == "http.disconnect"
+            return event
+
+        await adapter(scope, receive_once, send)
+
+    async with connection(forgetful, body=None, method="POST", headers=CHUNKED) as opened:
+        opened.feed({"type": "http.request", "body": b"half", "more_body": True})
+        opened.disconnect()
+        await opened.result()
+    assert asked == [True]
+    assert receives_after_it == 0
 
 
 @MODES
@@ -394,21 +597,87 @@ async def test_cancellation_frees_a_worker_that_waits_for_the_body(
     assert "cancelled" in str(errors[0])
 
 
+@rule("W2A-BODY-21-loop-closed")
+def test_a_worker_that_waits_for_the_body_is_freed_from_a_closed_loop(_rule: None) -> None:
+    """Nobody is left to tell it; it looks by itself."""
+    errors: list[BaseException] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        try:
+            environ["wsgi.input"].read()
+        except RuntimeError as error:
+            errors.append(error)
+            raise
+        return []
+
+    adapter = WsgiToAsgi(app, lazy_body=True)
+    loop = asyncio.new_event_loop()
+    opened = Connection(scope_for(method="POST", headers=CHUNKED))
+
+    async def begin() -> asyncio.Task[None]:
+        task = asyncio.create_task(adapter(opened.scope, opened.receive, opened.send))
+        while not opened.receiving:
+            await asyncio.sleep(0)
+        return task
+
+    task = loop.run_until_complete(begin())
+    loop.close()
+    assert adapter.pool.close(20)
+    assert "closed or stopped" in str(errors[0])
+    assert not task.done()
+    drop_loop(loop)
+
+
+@pytest.mark.parametrize("options", [{"lazy_body": True}, {"first_window": 1}])
+@rule("W2A-BODY-22-waiting")
+async def test_a_read_that_waits_at_the_end_of_the_request_is_freed(
+    _rule: None, options: dict[str, Any]
+) -> None:
+    """A thread of the application that reads on while the application is through gets an error."""
+    errors: list[BaseException] = []
+    strays: list[threading.Thread] = []
+    waiting = threading.Event()
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        body = environ["wsgi.input"]
+        body.read(1)
+
+        def read() -> None:
+            try:
+                body.read()
+            except OSError as error:
+                errors.append(error)
+
+        strays.append(threading.Thread(target=read))
+        strays[0].start()
+        waiting.wait(10)
+        return says_hello(environ, start_response)
+
+    adapter = WsgiToAsgi(app, **options)
+    async with connection(adapter, body=None, method="POST", headers=CHUNKED) as opened:
+        opened.feed({"type": "http.request", "body": b"x", "more_body": True})
+        while opened.receives < 2:
+            await asyncio.sleep(0)
+        waiting.set()
+        assert (await opened.result()).body == b"hello"
+    await asyncio.to_thread(strays[0].join, 10)
+    assert not strays[0].is_alive()
+    assert "has ended" in str(errors[0])
+
+
 @pytest.mark.parametrize("options", [{"lazy_body": True}, {"first_window": 1}, {}])
 @rule("W2A-BODY-22")
 async def test_a_read_after_the_request_is_prompt(_rule: None, options: dict[str, Any]) -> None:
     """Whoever kept the stream gets an error, or the rest of what had come; no event is fetched."""
-    app = Keeps(says_hello)
+    kept: list[Any] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        kept.append(environ["wsgi.input"])
+        return says_hello(environ, start_response)
+
     async with connection(
         WsgiToAsgi(app, **options), body=[b"a", b"b", b"c"], method="POST", headers=CHUNKED
     ) as opened:
-        kept: list[Any] = []
-        app.app = lambda environ, start: (
-            kept.append(environ["wsgi.input"])
-            or says_hello(  # type: ignore[func-returns-value]
-                environ, start
-            )
-        )
         await opened.result()
         before = opened.receives
         if options:
@@ -475,6 +744,40 @@ async def test_a_streamed_body_over_the_limit_gets_413(app: Any, body: bytes) ->
     assert answer.body.startswith(body)
 
 
+@rule("W2A-BODY-24-error")
+async def test_a_body_over_the_limit_raises_an_oserror_out_of_the_read(_rule: None) -> None:
+    """What was within the limit is read before; frameworks take the error for a broken upload."""
+    errors: list[BaseException] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        assert environ["wsgi.input"].read(6) == b"x" * 6
+        for _ in range(2):
+            try:
+                environ["wsgi.input"].read(1)
+            except OSError as error:
+                errors.append(error)
+        start_response("413 Too much", [])
+        return [b"own page"]
+
+    assert (await request(WsgiToAsgi(app, **STREAMED), b"x" * 6, b"x" * 6)).body == b"own page"
+    assert [type(error) for error in errors] == [RequestTooLarge] * 2
+    assert "max_body_size" in str(errors[0])
+
+
+@rule("W2A-BODY-24-lazy")
+async def test_a_lazy_body_over_the_limit_gets_413(_rule: None) -> None:
+    """It is counted when it is fetched."""
+    assert (await request(WsgiToAsgi(echoes, lazy_body=True, max_body_size=3), b"ab", b"cd")).status == 413
+    assert (await request(WsgiToAsgi(echoes, lazy_body=True, max_body_size=4), b"ab", b"cd")).status == 200
+
+
+@rule("W2A-BODY-24-none")
+async def test_a_limit_of_zero_lets_no_byte_pass(_rule: None) -> None:
+    """None is what lifts it."""
+    assert (await request(WsgiToAsgi(echoes, max_body_size=0), b"a")).status == 413
+    assert (await request(WsgiToAsgi(echoes, max_body_size=0), b"")).status == 200
+
+
 @rule("W2A-BODY-24-committed")
 async def test_a_body_over_the_limit_breaks_a_response_that_has_begun(_rule: None) -> None:
     """Its head is out already, so the error propagates and the server cuts the connection."""
@@ -515,6 +818,21 @@ async def test_a_client_that_stops_sending_gets_408() -> None:
     assert answer.status == 408
     assert b"did not arrive in time" in answer.body
     assert app.calls == 0
+
+
+async def test_a_read_that_waits_too_long_breaks_a_response_that_has_begun() -> None:
+    """It is too late for 408; the error propagates, and the server cuts the connection."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])(b"begun")
+        return [environ["wsgi.input"].read()]
+
+    adapter = WsgiToAsgi(app, lazy_body=True, receive_timeout=0.01)
+    async with connection(adapter, body=None, method="POST", headers=CHUNKED) as opened:
+        with pytest.raises(ClientTimeout, match="receive_timeout"):
+            await opened.result()
+        assert opened.answer.body == b"begun"
+        assert not opened.answer.complete
 
 
 @pytest.mark.parametrize("options", [{"lazy_body": True}, {"first_window": 1}])

@@ -1,19 +1,24 @@
 """Every end of a request: the iterable is closed once, the worker is free, nothing is left."""
 
 import asyncio
+import contextlib
 import gc
+import os
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
 from contextvars import ContextVar, copy_context
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asgiadapt import ClientTimeout, WorkerPool, WsgiToAsgi
-from tests.apps import Closing, returns, says_hello
+from tests.apps import Closing, Keeps, returns, says_hello
 from tests.conformance.rules import rule
-from tests.fakes import Connection, connection, request, scope_for
+from tests.fakes import Connection, connection, drop_loop, request, scope_for
 
 CHUNKED = [(b"host", b"testserver"), (b"transfer-encoding", b"chunked")]
 
@@ -204,6 +209,46 @@ async def test_a_cancelled_call_does_not_wait_for_ever(_rule: None, caplog: pyte
     assert any("given up" in record.getMessage() for record in caplog.records)
 
 
+@rule("W2A-RESP-67-collecting")
+async def test_a_request_cancelled_while_its_body_comes_takes_no_worker(_rule: None) -> None:
+    """There is nothing to close yet."""
+    app = Recorded()
+    adapter = WsgiToAsgi(app)
+    async with connection(adapter, body=None, method="POST", headers=CHUNKED) as opened:
+        while not opened.receiving:
+            await asyncio.sleep(0)
+        opened.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opened.result()
+    assert app.places == []
+    assert adapter.pool.stats().threads == 0
+
+
+@rule("W2A-RESP-67-call")
+async def test_cancellation_during_the_call_closes_what_it_returns(_rule: None) -> None:
+    """The application learns nothing of it before it returns; not a single step is made then."""
+    entered, may_return = threading.Event(), threading.Event()
+    iterable = Closing(b"x", b"y")
+
+    def app(environ: dict[str, Any], start_response: Any) -> Closing:
+        entered.set()
+        may_return.wait(10)
+        start_response("200 OK", [])
+        return iterable
+
+    adapter = WsgiToAsgi(app, cancel_grace=0)
+    async with connection(adapter) as opened:
+        await asyncio.to_thread(entered.wait, 10)
+        opened.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opened.result()
+        may_return.set()
+        assert await asyncio.to_thread(adapter.pool.close, 10)
+        assert opened.answer.events == []
+    assert iterable.given <= 1
+    assert iterable.closed == 1
+
+
 async def test_a_request_cancelled_in_the_queue_is_never_run() -> None:
     """It gives its place back, and the application is not called for it."""
     busy = Recorded(lambda environ: environ["asgiadapt.disconnected"].wait(10))
@@ -234,18 +279,13 @@ class StuckLoop:
     async def begin(self) -> Connection:
         opened = Connection(scope_for())
         opened.feed_body()
-        opened.task = asyncio.create_task(self.adapter(opened.scope, opened.receive, opened.send))  # type: ignore[arg-type]
+        opened.task = asyncio.create_task(self.adapter(opened.scope, opened.receive, opened.send))
         await opened.chunks(1)
         opened.gate.clear()
         return opened
 
     def drop(self) -> None:
-        """Close the loop in spite of the tasks on it."""
-        self.loop.set_exception_handler(lambda loop, context: None)  # it complains of them
-        for task in asyncio.all_tasks(self.loop):
-            task.get_coro().close()  # type: ignore[union-attr]
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-        self.loop.close()
+        drop_loop(self.loop)
 
 
 def test_close_after_the_task_was_dropped_with_its_loop() -> None:
@@ -285,6 +325,22 @@ async def test_a_client_that_takes_nothing_is_cut_off() -> None:
             await opened.result()
         assert isinstance(opened.task.exception(), OSError)
         app.check()
+
+
+async def test_a_slow_client_that_takes_something_is_not_cut_off() -> None:
+    """send_timeout is for one send(), not for the response."""
+    adapter = WsgiToAsgi(returns(iter([b"x"] * 20)), window=0, send_timeout=10)
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        async def send_later(event: Any) -> None:
+            for _ in range(10):
+                await asyncio.sleep(0)
+            await send(event)
+
+        await adapter(scope, receive, send_later)
+
+    async with connection(slow) as opened:
+        assert (await opened.result()).body == b"x" * 20
 
 
 async def test_aborted_streams_do_not_use_up_the_workers() -> None:
@@ -329,6 +385,28 @@ async def test_an_idle_generator_learns_that_the_client_has_left() -> None:
         await opened.result()
         assert opened.answer.events == []
     assert answers == [False, False, True, True]
+
+
+async def test_the_flag_is_set_at_the_end_of_every_request() -> None:
+    """Whoever waits for it in a thread of the application is freed, though the client is there."""
+    app = Keeps(says_hello)
+    answer = await request(WsgiToAsgi(app))
+    assert answer.complete
+    assert await asyncio.to_thread(app.environ["asgiadapt.disconnected"].wait, 10)
+    assert app.environ["asgiadapt.disconnected"].is_set()
+
+
+async def test_the_flag_is_set_by_cancellation() -> None:
+    """The request goes nowhere from then on."""
+    waited: list[bool] = []
+    app = Recorded(lambda environ: waited.append(environ["asgiadapt.disconnected"].wait(10)))
+    async with connection(WsgiToAsgi(app, cancel_grace=20)) as opened:
+        await opened.chunks(1)
+        opened.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opened.result()
+    app.check()
+    assert waited == [True]
 
 
 async def test_nothing_of_a_request_is_kept() -> None:
@@ -382,7 +460,7 @@ async def test_nothing_of_a_failed_request_is_kept() -> None:
     async def call() -> None:
         opened = Connection(scope_for())
         with pytest.raises(Failure):
-            await adapter(opened.scope, opened.receive, opened.send)  # type: ignore[arg-type]
+            await adapter(opened.scope, opened.receive, opened.send)
 
     gc.collect()
     gc.disable()
@@ -392,6 +470,62 @@ async def test_nothing_of_a_failed_request_is_kept() -> None:
         assert kept[0]() is None
     finally:
         gc.enable()
+
+
+async def test_the_frames_of_an_error_do_not_show_the_request() -> None:
+    """Error reports print the local variables of each frame; credentials are in the environ."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        raise ValueError("broken")
+
+    headers = [(b"host", b"testserver"), (b"authorization", b"Basic c2VjcmV0")]
+    with pytest.raises(ValueError, match="broken") as caught:
+        await request(WsgiToAsgi(app), headers=headers)
+    ours = [entry for entry in caught.traceback if f"{os.sep}asgiadapt{os.sep}" in str(entry.path)]
+    assert len(ours) >= 2
+    for entry in ours:
+        # Every ASGI application has the scope as an argument.
+        shown = {name: repr(value) for name, value in entry.frame.f_locals.items() if name != "scope"}
+        assert "c2VjcmV0" not in str(shown), entry.name
+
+
+STUCK = """
+import asyncio, threading
+from asgiadapt import WsgiToAsgi
+from tests.fakes import Connection, scope_for
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    yield b"x"
+    {stuck}
+
+async def main():
+    opened = Connection(scope_for())
+    opened.feed_body()
+    adapter = WsgiToAsgi(app, window=1000, cancel_grace=0.01)
+    opened.task = asyncio.create_task(adapter(opened.scope, opened.receive, opened.send))
+    await opened.chunks(1)
+    opened.gate.clear()
+
+asyncio.run(main())
+print("at the end")
+"""
+
+
+@pytest.mark.parametrize(
+    "stuck",
+    [
+        pytest.param("while True: yield b'x' * 100", id="in-send"),
+        pytest.param("environ['wsgi.input'].read(); environ['asgiadapt.disconnected'].wait()", id="flag"),
+        pytest.param("threading.Event().wait()", id="in-the-application"),
+    ],
+)
+def test_a_process_ends_in_spite_of_busy_workers(stuck: str) -> None:
+    """Those that wait for the client are freed, and nobody waits for those that do not end."""
+    command = [sys.executable, "-W", "error", "-c", STUCK.format(stuck=stuck)]
+    root = Path(__file__).parent.parent.parent
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "at the end\n", "")
 
 
 def test_two_loops_in_two_threads_share_one_adapter() -> None:
@@ -411,8 +545,38 @@ async def plain(adapter: WsgiToAsgi, answers: list[bytes]) -> None:
     for _ in range(100):
         opened = Connection(scope_for())
         opened.feed_body()
-        await adapter(opened.scope, opened.receive, opened.send)  # type: ignore[arg-type]
+        await adapter(opened.scope, opened.receive, opened.send)
         answers.append(opened.answer.body)
+
+
+def test_streams_of_two_loops_share_one_worker_pool() -> None:
+    """Bodies and answers that wait for their loop go to that loop."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        while piece := environ["wsgi.input"].read(10):
+            yield piece
+
+    adapter = WsgiToAsgi(app, max_workers=2, first_window=1, window=20)
+    failed: list[bytes] = []
+
+    async def echo(letter: bytes) -> None:
+        for _ in range(20):
+            opened = Connection(scope_for(method="POST", headers=CHUNKED))
+            opened.feed_body(*[letter * 7] * 50)
+            await adapter(opened.scope, opened.receive, opened.send)
+            if opened.answer.body != letter * 350:
+                failed.append(letter)
+        finished.append(letter)
+
+    finished: list[bytes] = []
+    threads = [threading.Thread(target=asyncio.run, args=(echo(letter),)) for letter in (b"a", b"b", b"c")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(finished) == [b"a", b"b", b"c"]
+    assert failed == []
 
 
 async def test_the_hook_surrounds_call_iteration_and_close() -> None:
@@ -447,6 +611,71 @@ async def test_the_hook_surrounds_call_iteration_and_close() -> None:
     with pytest.raises(ValueError, match="failed"):
         await request(WsgiToAsgi(returns(Closing(ValueError("failed"))), around=Around))
     assert seen[-1][1] is ValueError
+
+
+async def test_the_hook_is_left_on_its_thread_after_cancellation() -> None:
+    """What belongs to a thread, such as a connection to a database, can be given back there."""
+    threads: list[int] = []
+
+    class Around:
+        def __init__(self, environ: dict[str, Any]) -> None:
+            threads.append(threading.get_ident())
+
+        def __enter__(self) -> None:
+            threads.append(threading.get_ident())
+
+        def __exit__(self, *exc_info: Any) -> None:
+            threads.append(threading.get_ident())
+
+    app = Recorded()
+    adapter = WsgiToAsgi(app, window=2000, around=Around)
+    async with connection(adapter) as opened:
+        await opened.chunks(1)
+        opened.gate.clear()
+        opened.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opened.result()
+    app.check()
+    assert await asyncio.to_thread(adapter.pool.close, 10)
+    assert len(threads) == 3
+    assert {*threads} == {app.places[0][1]}
+
+
+@pytest.mark.parametrize("where", ["make", "enter", "exit"])
+async def test_an_error_of_the_hook_itself_passes(where: str) -> None:
+    """Before the application it is called no more; after it, the response is out."""
+    original = ValueError(f"in {where}")
+    result = Closing(b"x")
+
+    class Around:
+        def __init__(self, environ: dict[str, Any]) -> None:
+            self.reach("make")
+
+        def reach(self, what: str) -> None:
+            if what == where:
+                raise original
+
+        def __enter__(self) -> None:
+            self.reach("enter")
+
+        def __exit__(self, *exc_info: Any) -> None:
+            self.reach("exit")
+
+    app = Keeps(returns(result))
+    async with connection(WsgiToAsgi(app, around=Around)) as opened:
+        with pytest.raises(ValueError, match=f"in {where}") as caught:
+            await opened.result()
+        assert caught.value is original
+        assert opened.answer.complete == (where == "exit")
+    assert app.calls == result.closed == (1 if where == "exit" else 0)
+
+
+async def test_a_hook_may_swallow_what_comes_after_the_response() -> None:
+    """The client has everything; an error of close() is the hook's to judge."""
+    result = Closing(b"x", close_error=ValueError("late"))
+    adapter = WsgiToAsgi(returns(result), around=lambda environ: contextlib.suppress(ValueError))
+    assert (await request(adapter)).complete
+    assert result.closed == 1
 
 
 async def test_a_hook_that_swallows_an_error_is_an_error() -> None:
@@ -489,7 +718,7 @@ def test_the_workers_context_is_not_that_of_the_loop() -> None:
 
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         MARK.set("from the application")
-        return says_hello(environ, start_response)  # type: ignore[no-any-return]
+        return says_hello(environ, start_response)
 
     async def main() -> None:
         await request(WsgiToAsgi(app))

@@ -1,6 +1,7 @@
-"""W2A-LIFE and W2A-WS: scopes other than those of requests."""
+"""W2A-LIFE: the lifespan protocol, its hooks, and what shutdown does to the threads."""
 
 import asyncio
+import functools
 import threading
 from typing import Any
 
@@ -9,46 +10,44 @@ import pytest
 from asgiadapt import ServerError, WorkerPool, WsgiToAsgi
 from tests.apps import Keeps, says_hello
 from tests.conformance.rules import rule
-from tests.fakes import request
-
-
-class Protocol:
-    """Plays the server for a lifespan or websocket scope."""
-
-    def __init__(self, app: Any, scope: dict[str, Any]) -> None:
-        self.sent: list[dict[str, Any]] = []
-        self.events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.task = asyncio.create_task(app(scope, self.events.get, self.send))
-
-    async def send(self, event: dict[str, Any]) -> None:
-        self.sent.append(event)
-
-    def feed(self, kind: str) -> None:
-        self.events.put_nowait({"type": kind})
-
-    async def settled(self) -> list[str]:
-        """What was sent once the application waits for the next event, or has ended."""
-        while not self.task.done() and not (self.events.empty() and self.events._getters):  # type: ignore[attr-defined]
-            await asyncio.sleep(0)
-        return [event["type"] for event in self.sent]
+from tests.fakes import Protocol, request
 
 
 def lifespan(app: Any, **changes: Any) -> Protocol:
     return Protocol(app, {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}, **changes})
 
 
-@rule("W2A-LIFE-02")
-async def test_the_protocol_is_answered(_rule: None) -> None:
-    """Each answer once, each after its event; the application is not called (W2A-LIFE-01, -03)."""
+@rule("W2A-LIFE-01")
+async def test_the_application_is_not_called_for_lifespan(_rule: None) -> None:
+    """It knows requests only."""
     app = Keeps()
     protocol = lifespan(WsgiToAsgi(app))
+    protocol.feed("lifespan.startup")
+    protocol.feed("lifespan.shutdown")
+    assert await protocol.task is None
+    assert app.calls == 0
+
+
+@rule("W2A-LIFE-02")
+async def test_the_protocol_is_answered(_rule: None) -> None:
+    """Each event by its answer, and the call returns after the last."""
+    protocol = lifespan(WsgiToAsgi(says_hello))
+    protocol.feed("lifespan.startup")
+    protocol.feed("lifespan.shutdown")
+    await protocol.task
+    assert protocol.sent == [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.complete"}]
+
+
+@rule("W2A-LIFE-03")
+async def test_each_answer_comes_once_and_after_its_event(_rule: None) -> None:
+    """Nothing is sent before startup, and nothing between the two."""
+    protocol = lifespan(WsgiToAsgi(says_hello))
     assert await protocol.settled() == []
     protocol.feed("lifespan.startup")
     assert await protocol.settled() == ["lifespan.startup.complete"]
     protocol.feed("lifespan.shutdown")
     await protocol.task
     assert await protocol.settled() == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert app.calls == 0
 
 
 @rule("W2A-LIFE-04")
@@ -124,6 +123,20 @@ async def test_an_event_out_of_place_raises(events: list[str], due: str) -> None
         await protocol.task
 
 
+@pytest.mark.parametrize("state", [None, {}])
+@rule("W2A-LIFE-04-missing")
+async def test_the_state_need_not_be_there(_rule: None, state: Any) -> None:
+    """Older servers have none."""
+    protocol = Protocol(
+        WsgiToAsgi(says_hello),
+        {"type": "lifespan"} if state is None else {"type": "lifespan", "state": state},
+    )
+    protocol.feed("lifespan.startup")
+    protocol.feed("lifespan.shutdown")
+    await protocol.task
+    assert protocol.sent[-1] == {"type": "lifespan.shutdown.complete"}
+
+
 @rule("W2A-LIFE-08")
 async def test_cancellation_ends_the_wait_for_shutdown(_rule: None) -> None:
     """At once."""
@@ -133,6 +146,27 @@ async def test_cancellation_ends_the_wait_for_shutdown(_rule: None) -> None:
     protocol.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await protocol.task
+
+
+@rule("W2A-LIFE-08-hook")
+async def test_cancellation_ends_the_wait_for_a_hook(_rule: None) -> None:
+    """The hook runs to its end on its worker; nothing is sent for it."""
+    entered, may_end = threading.Event(), threading.Event()
+
+    def start() -> None:
+        entered.set()
+        may_end.wait(20)
+
+    adapter = WsgiToAsgi(says_hello, on_startup=start)
+    protocol = lifespan(adapter)
+    protocol.feed("lifespan.startup")
+    await asyncio.to_thread(entered.wait, 10)
+    protocol.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await protocol.task
+    may_end.set()
+    assert await asyncio.to_thread(adapter.pool.close, 10)
+    assert protocol.sent == []
 
 
 @rule("W2A-LIFE-09")
@@ -155,7 +189,6 @@ async def test_hooks_run_at_start_up_and_shutdown() -> None:
 
     protocol = lifespan(WsgiToAsgi(says_hello, on_startup=start, on_shutdown=stop))
     protocol.feed("lifespan.startup")
-    await protocol.settled()
     while not protocol.sent:
         await asyncio.sleep(0)
     assert [place[0] for place in places] == ["start"]
@@ -164,6 +197,22 @@ async def test_hooks_run_at_start_up_and_shutdown() -> None:
     await protocol.task
     assert places[1] == ("stop", threading.get_ident())
     assert protocol.sent[-1] == {"type": "lifespan.shutdown.complete"}
+
+
+async def test_a_hook_may_give_something_to_await() -> None:
+    """A callable that is no coroutine function itself, but makes a coroutine."""
+    done: list[int] = []
+
+    async def start() -> None:
+        done.append(threading.get_ident())
+
+    protocol = lifespan(WsgiToAsgi(says_hello, on_startup=lambda: start()))
+    protocol.feed("lifespan.startup")
+    while not protocol.sent:
+        await asyncio.sleep(0)
+    assert done == [threading.get_ident()]
+    protocol.feed("lifespan.shutdown")
+    await protocol.task
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -191,41 +240,79 @@ async def test_a_hook_that_fails_is_reported_to_the_server(
     assert any(f"lifespan.{phase}" in record.getMessage() for record in caplog.records)
 
 
-# WebSockets
+class AsyncHook:
+    """An object that is called as an async function is."""
 
+    def __init__(self) -> None:
+        self.ran_on: list[int] = []
 
-def websocket(app: Any, version: str | None) -> Protocol:
-    asgi = {"version": "3.0"} if version is None else {"version": "3.0", "spec_version": version}
-    return Protocol(app, {"type": "websocket", "asgi": asgi, "path": "/", "headers": []})
+    async def __call__(self) -> None:
+        await asyncio.sleep(0)
+        self.ran_on.append(threading.get_ident())
+
+    async def method(self) -> None:
+        await self()
 
 
 @pytest.mark.parametrize(
-    ("version", "has_reason"),
+    "wrap",
     [
-        pytest.param("2.3", True, id="W2A-WS-02"),
-        pytest.param("2.5", True, id="W2A-WS-02-new"),
-        pytest.param("2.2", False, id="W2A-WS-06"),
-        pytest.param(None, False, id="W2A-WS-06-missing"),
-        pytest.param("nonsense", False, id="W2A-WS-06-nonsense"),
+        pytest.param(lambda hook: hook.method, id="method"),
+        pytest.param(lambda hook: functools.partial(hook.method), id="partial"),
+        pytest.param(lambda hook: hook, id="object"),
+        pytest.param(lambda hook: lambda: hook(), id="lambda"),
     ],
 )
-async def test_the_handshake_is_refused(version: str | None, has_reason: bool) -> None:
-    """One close before any accept (W2A-WS-03), which servers answer with 403; the application is not
-    called (W2A-WS-01)."""
-    app = Keeps()
-    protocol = websocket(WsgiToAsgi(app), version)
-    protocol.feed("websocket.connect")
+async def test_an_async_hook_is_awaited_whatever_its_kind(wrap: Any) -> None:
+    """On the loop; a coroutine that nobody awaits would be a hook that did not run."""
+    hook = AsyncHook()
+    protocol = lifespan(WsgiToAsgi(says_hello, on_startup=wrap(hook)))
+    protocol.feed("lifespan.startup")
+    protocol.feed("lifespan.shutdown")
     await protocol.task
-    (close,) = protocol.sent
-    assert close["type"] == "websocket.close"
-    assert ("reason" in close) == has_reason
-    assert app.calls == 0
+    assert hook.ran_on == [threading.get_ident()]
+    assert protocol.sent[0] == {"type": "lifespan.startup.complete"}
 
 
-@rule("W2A-WS-04")
-async def test_a_client_that_has_left_gets_nothing(_rule: None) -> None:
-    """The call returns without sending."""
-    protocol = websocket(WsgiToAsgi(says_hello), "2.3")
-    protocol.feed("websocket.disconnect")
+async def test_no_shutdown_hook_runs_after_a_failed_start_up() -> None:
+    """The protocol is over; the server goes down."""
+    calls: list[str] = []
+
+    def fails() -> None:
+        raise ValueError("no database")
+
+    adapter = WsgiToAsgi(says_hello, on_startup=fails, on_shutdown=lambda: calls.append("stop"))
+    protocol = lifespan(adapter)
+    protocol.feed("lifespan.startup")
+    protocol.feed("lifespan.shutdown")
     await protocol.task
-    assert protocol.sent == []
+    assert [event["type"] for event in protocol.sent] == ["lifespan.startup.failed"]
+    assert calls == []
+
+
+async def test_a_hook_that_no_worker_can_take_is_reported_to_the_server() -> None:
+    """The pool was closed before."""
+    with WorkerPool(1) as pool:
+        adapter = WsgiToAsgi(says_hello, pool=pool, on_startup=lambda: None)
+    protocol = lifespan(adapter)
+    protocol.feed("lifespan.startup")
+    await protocol.task
+    assert protocol.sent[0]["type"] == "lifespan.startup.failed"
+    assert "PoolClosed" in protocol.sent[0]["message"]
+
+
+async def test_own_threads_leave_after_a_failed_shutdown_too() -> None:
+    """The hook's failure is the application's affair."""
+
+    async def fails() -> None:
+        raise ValueError("no database")
+
+    adapter = WsgiToAsgi(says_hello, on_shutdown=fails)
+    await request(adapter)
+    protocol = lifespan(adapter)
+    protocol.feed("lifespan.startup")
+    protocol.feed("lifespan.shutdown")
+    await protocol.task
+    while adapter.pool.stats().threads:
+        await asyncio.sleep(0)
+    assert (await request(adapter)).body == b"hello"

@@ -167,6 +167,8 @@ async def test_a_stream_does_not_starve_short_requests() -> None:
         pytest.param({"pool": WorkerPool(1), "max_workers": 2}, "pool's affair", id="pool-and-max"),
         pytest.param({"max_workers": 0}, "at least 1", id="no-worker"),
         pytest.param({"max_waiting": -1}, "0 or more", id="negative-queue"),
+        pytest.param({"window": -1}, "window is -1; give 0 or more", id="negative-window"),
+        pytest.param({"send_timeout": -0.5}, "send_timeout is -0.5", id="negative-time"),
     ],
 )
 def test_wrong_arguments_are_told(arguments: dict[str, Any], text: str) -> None:

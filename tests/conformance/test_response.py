@@ -5,8 +5,11 @@ Each row bears the id of its rule.
 
 import asyncio
 import gc
+import gzip
+import io
 import os
 import sys
+import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -319,15 +322,17 @@ async def test_a_407_keeps_its_challenge(_rule: None) -> None:
 
 
 @rule("W2A-RESP-19-once")
-async def test_a_dropped_header_is_warned_of_once(_rule: None, caplog: pytest.LogCaptureFixture) -> None:
-    """One line in the log, for any number of responses."""
-    app = returns([b"x"], headers=[("Proxy-Connection", "close")])
-    adapter = WsgiToAsgi(app)
-    for _ in range(3):
-        await request(adapter)
-    warnings = [record for record in caplog.records if "Proxy-Connection" in record.getMessage()]
-    assert len(warnings) <= 1
-    assert not warnings or "left to the server" in warnings[0].getMessage()
+async def test_a_dropped_header_is_warned_of_once(
+    _rule: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line in the log, for any number of responses and spellings."""
+    monkeypatch.setattr("asgiadapt._wsgi_exchange._warned", set())
+    for name in ("Proxy-Connection", "proxy-connection", "PROXY-CONNECTION"):
+        await answer_of(returns([b"x"], headers=[(name, "close")]))
+    (warning,) = [record for record in caplog.records if record.name == "asgiadapt"]
+    assert warning.levelname == "WARNING"
+    assert "'Proxy-Connection'" in warning.getMessage()
+    assert "left to the server" in warning.getMessage()
 
 
 @pytest.mark.parametrize(
@@ -404,6 +409,24 @@ async def test_the_header_list_is_copied_at_the_call(_rule: None) -> None:
         start_response("200 OK", headers)
         headers.append(("Late", "1"))
         headers[0] = ("Z", "z")
+        return [b"x"]
+
+    assert (await answer_of(app)).headers == [(b"x", b"y")]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param((("X", "y"),), id="W2A-RESP-18-tuple"),
+        pytest.param({"X": "y"}.items(), id="W2A-RESP-18-items"),
+        pytest.param(iter([("X", "y")]), id="W2A-RESP-18-iterator"),
+    ],
+)
+async def test_headers_need_not_be_a_list(given: Any) -> None:
+    """Any iterable of pairs is taken, also one that can be iterated only once."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", given)
         return [b"x"]
 
     assert (await answer_of(app)).headers == [(b"x", b"y")]
@@ -616,6 +639,28 @@ async def test_a_call_after_the_response_raises(_rule: None) -> None:
     assert answer.body == b"x"
 
 
+@rule("W2A-RESP-29-exc_info")
+async def test_a_call_with_exc_info_after_the_response_raises_it(_rule: None) -> None:
+    """It comes too late, as it does after the first chunk, and nothing is sent."""
+    original = ValueError("in the last step")
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        write = start_response("200 OK", [("Content-Length", "1")])
+        write(b"x")
+        try:
+            raise original
+        except ValueError:
+            start_response("500 Sorry", [], sys.exc_info())
+        yield b"never"
+
+    async with connection(WsgiToAsgi(app)) as opened:
+        with pytest.raises(ValueError, match="in the last step") as caught:
+            await opened.result()
+        assert caught.value is original
+        assert opened.answer.status == 200
+        assert opened.answer.body == b"x"
+
+
 # write
 
 
@@ -635,6 +680,18 @@ async def test_write_takes_bytes_only(data: Any) -> None:
         return []
 
     with pytest.raises(ApplicationTypeError, match="give bytes"):
+        await answer_of(app)
+
+
+@rule("W2A-RESP-30-position")
+async def test_write_takes_its_argument_by_position(_rule: None) -> None:
+    """Its name is nobody's affair."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])(data=b"x")
+        return []
+
+    with pytest.raises(TypeError, match="positional"):
         await answer_of(app)
 
 
@@ -771,6 +828,13 @@ async def test_empty_chunks_do_not_commit(_rule: None) -> None:
         yield b"x"
 
     assert (await answer_of(app)).status == 503
+
+
+@rule("W2A-RESP-39")
+async def test_empty_chunks_after_the_commit_send_nothing(_rule: None) -> None:
+    """There is no information in them."""
+    answer = await answer_of(returns(iter([b"x", b"", b"", b"y", b""])))
+    assert [event.get("body") for event in answer.events[1:]] == [b"x", b"y", b""]
 
 
 @rule("W2A-RESP-40")
@@ -980,6 +1044,27 @@ async def test_at_the_declared_length_the_end_is_not_looked_for(_rule: None) -> 
     assert iterable.closed == 1
 
 
+@rule("W2A-RESP-50-write")
+async def test_an_iterable_is_not_asked_once_write_has_sent_the_declared_length(_rule: None) -> None:
+    """Nothing more is wanted of it; it is closed."""
+    iterable = Closing(b"never", b"never")
+
+    def app(environ: dict[str, Any], start_response: Any) -> Closing:
+        start_response("200 OK", [("Content-Length", "3")])(b"abc")
+        return iterable
+
+    answer = await answer_of(app)
+    assert (answer.body, answer.complete) == (b"abc", True)
+    assert (iterable.given, iterable.closed) == (0, 1)
+
+
+@rule("W2A-RESP-50-single")
+async def test_a_single_chunk_is_cut_at_the_declared_length(_rule: None) -> None:
+    """Although it is known to be the whole body."""
+    answer = await answer_of(returns([b"abcdef"], headers=[("Content-Length", "4")]))
+    assert answer.events[1:] == [{"type": "http.response.body", "body": b"abcd", "more_body": False}]
+
+
 @rule("W2A-RESP-51")
 async def test_a_body_shorter_than_declared_is_not_ended(_rule: None) -> None:
     """The call raises and there is no final event, so that the server cuts the connection."""
@@ -998,6 +1083,21 @@ async def test_a_single_chunk_shorter_than_declared_is_not_ended(_rule: None) ->
     async with connection(WsgiToAsgi(returns([b"abc"], headers=[("Content-Length", "5")]))) as opened:
         with pytest.raises(ApplicationValueError, match="2 bytes short"):
             await opened.result()
+        assert not opened.answer.complete
+
+
+@rule("W2A-RESP-51-write")
+async def test_written_bytes_short_of_the_declared_length_are_not_ended(_rule: None) -> None:
+    """They count as those of the iterable do."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", "5")])(b"ab")
+        return [b"c"]
+
+    async with connection(WsgiToAsgi(app)) as opened:
+        with pytest.raises(ApplicationValueError, match="2 bytes short"):
+            await opened.result()
+        assert opened.answer.body == b"abc"
         assert not opened.answer.complete
 
 
@@ -1076,8 +1176,32 @@ async def test_the_file_wrapper_closes_what_can_be_closed(_rule: None) -> None:
     assert closed == 1
 
 
+@rule("W2A-RESP-54-default")
+async def test_blocks_have_a_size_where_none_is_asked_for(_rule: None) -> None:
+    """The file is read in blocks, on the worker, to the first empty one."""
+    sizes: list[int] = []
+    threads: set[int] = set()
+
+    class Readable:
+        def read(self, size: int) -> bytes:
+            sizes.append(size)
+            threads.add(threading.get_ident())
+            return b"x" if len(sizes) < 3 else b""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return environ["wsgi.file_wrapper"](Readable())
+
+    assert (await answer_of(app)).body == b"xx"
+    assert len(sizes) == 3
+    assert len(set(sizes)) == 1
+    assert sizes[0] >= 4096
+    assert threading.get_ident() not in threads
+
+
 PATHSEND = {"extensions": {"http.response.pathsend": {}}}
 ZERO_COPY = {"extensions": {"http.response.zerocopysend": {}}}
+BOTH = {"extensions": {**PATHSEND["extensions"], **ZERO_COPY["extensions"]}}
 
 
 class SendsFile:
@@ -1093,7 +1217,7 @@ class SendsFile:
         headers = [] if self.length is None else [("Content-Length", str(self.length))]
         start_response("200 OK", headers)
         result = environ["wsgi.file_wrapper"](self.file)
-        return iter(result) if self.wrap is False else (chunk for chunk in result)
+        return (chunk for chunk in result) if self.wrap else result
 
     @property
     def closed(self) -> bool:
@@ -1163,6 +1287,184 @@ async def test_a_file_goes_by_its_descriptor(
     assert app.closed
 
 
+@rule("W2A-RESP-57-close")
+@pytest.mark.parametrize("end", ["sent", "failed"])
+async def test_a_file_is_closed_once_the_server_has_done_with_it(
+    _rule: None, end: str, ten_bytes: Path
+) -> None:
+    """By the adapter, and not while the server reads it."""
+    app = SendsFile(ten_bytes)
+    async with connection(WsgiToAsgi(app), **ZERO_COPY) as opened:
+        opened.gate.clear()
+        while app.file is None:
+            await asyncio.sleep(0)
+        for _ in range(500):
+            await asyncio.sleep(0)
+        assert not app.closed
+        if end == "failed":
+            opened.send_error = OSError("connection lost")
+        opened.gate.set()
+        if end == "failed":
+            with pytest.raises(OSError, match="connection lost"):
+                await opened.result()
+        else:
+            await opened.result()
+        assert opened.answer.complete == (end == "sent")
+    assert app.closed
+
+
+def in_memory(path: Path) -> Any:
+    return io.BytesIO(path.read_bytes())
+
+
+def named_temporary(path: Path) -> Any:
+    file = tempfile.NamedTemporaryFile(dir=path.parent)  # noqa: SIM115 - the adapter closes it
+    file.write(path.read_bytes())
+    file.seek(0)
+    return file
+
+
+def written_and_read(path: Path) -> Any:
+    return path.open("r+b")
+
+
+def gzipped(path: Path) -> Any:
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    return gzip.open(path)
+
+
+def from_a_pipe(path: Path) -> Any:
+    reader, writer = os.pipe()
+    os.write(writer, path.read_bytes())
+    os.close(writer)
+    return os.fdopen(reader, "rb", buffering=0)
+
+
+@pytest.mark.parametrize(
+    "opener",
+    [
+        pytest.param(in_memory, id="W2A-RESP-57-BytesIO"),
+        pytest.param(named_temporary, id="W2A-RESP-57-tempfile"),
+        pytest.param(written_and_read, id="W2A-RESP-57-read-and-write"),
+        pytest.param(gzipped, id="W2A-RESP-57-gzip"),
+    ],
+)
+async def test_what_is_not_a_plain_file_goes_in_chunks(
+    opener: Callable[[Path], Any], ten_bytes: Path
+) -> None:
+    """Its bytes are not those on the disk, or are not there for long."""
+    files: list[Any] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        files.append(opener(ten_bytes))
+        start_response("200 OK", [])
+        return environ["wsgi.file_wrapper"](files[0])
+
+    answer = await request(WsgiToAsgi(app), **BOTH)
+    assert answer.chunks == [b"0123456789"]
+    assert files[0].closed
+
+
+@rule("W2A-RESP-57-pipe")
+@pytest.mark.parametrize("offered", [{}, PATHSEND, ZERO_COPY], ids=["none", "path", "descriptor"])
+async def test_a_pipe_goes_in_chunks(_rule: None, offered: dict[str, Any], ten_bytes: Path) -> None:
+    """It has a descriptor, and neither a position nor a size."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return environ["wsgi.file_wrapper"](from_a_pipe(ten_bytes))
+
+    assert (await request(WsgiToAsgi(app), **offered)).chunks == [b"0123456789"]
+
+
+@rule("W2A-RESP-57-closed")
+async def test_a_closed_file_is_an_error_of_the_application(_rule: None, ten_bytes: Path) -> None:
+    """Its own, as reading it gives it; nothing was sent."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        with ten_bytes.open("rb") as file:
+            start_response("200 OK", [])
+            return environ["wsgi.file_wrapper"](file)
+
+    async with connection(WsgiToAsgi(app), **BOTH) as opened:
+        with pytest.raises(ValueError, match="closed file"):
+            await opened.result()
+        assert opened.answer.events == []
+
+
+@rule("W2A-RESP-57-empty")
+async def test_an_empty_file_gives_a_plain_final_event(_rule: None, ten_bytes: Path) -> None:
+    """There is nothing to be sent by the server, also where the file is at its end."""
+    for start in (0, 10):
+        if not start:
+            ten_bytes.write_bytes(b"")
+        app = SendsFile(ten_bytes, start=start)
+        answer = await request(WsgiToAsgi(app), **BOTH)
+        assert answer.events[1:] == [{"type": "http.response.body", "body": b"", "more_body": False}]
+        assert app.closed
+
+
+@rule("W2A-RESP-57-short")
+async def test_a_file_shorter_than_declared_is_not_ended(_rule: None, ten_bytes: Path) -> None:
+    """Neither way of sending it makes up for what is missing."""
+    app = SendsFile(ten_bytes, length=11)
+    async with connection(WsgiToAsgi(app), **BOTH) as opened:
+        with pytest.raises(ApplicationValueError, match="1 bytes short"):
+            await opened.result()
+        assert not opened.answer.complete
+    assert app.closed
+
+
+@rule("W2A-RESP-57-after-write")
+async def test_a_file_after_written_bytes_goes_in_chunks(_rule: None, ten_bytes: Path) -> None:
+    """It is not the whole body."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])(b"first ")
+        return environ["wsgi.file_wrapper"](ten_bytes.open("rb"))
+
+    assert (await request(WsgiToAsgi(app), **BOTH)).body == b"first 0123456789"
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        pytest.param({}, "pathsend", id="W2A-RESP-58-both"),
+        pytest.param({"length": 10}, "pathsend", id="W2A-RESP-58-exact-length"),
+        pytest.param({"start": 1}, "zerocopysend", id="W2A-RESP-57-both"),
+    ],
+)
+async def test_the_path_is_preferred_where_the_whole_file_is_sent(
+    options: dict[str, Any], kind: str, ten_bytes: Path
+) -> None:
+    """The descriptor is for the rest."""
+    answer = await request(WsgiToAsgi(SendsFile(ten_bytes, **options)), **BOTH)
+    assert [event["type"] for event in answer.events[1:]] == [f"http.response.{kind}"]
+
+
+@rule("W2A-RESP-58-relative")
+async def test_a_relative_path_is_not_sent(
+    _rule: None, ten_bytes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may be in another folder."""
+    monkeypatch.chdir(ten_bytes.parent)
+    answer = await request(WsgiToAsgi(SendsFile(Path(ten_bytes.name))), **PATHSEND)
+    assert answer.body == b"0123456789"
+
+
+@rule("W2A-RESP-56-unused")
+async def test_a_wrapper_that_is_not_returned_sends_nothing(_rule: None, ten_bytes: Path) -> None:
+    """To make one is not to use it."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        with ten_bytes.open("rb") as file:
+            environ["wsgi.file_wrapper"](file)
+        start_response("200 OK", [])
+        return [b"own body"]
+
+    assert (await request(WsgiToAsgi(app), **BOTH)).body == b"own body"
+
+
 @rule("W2A-RESP-58-replaced")
 async def test_a_file_that_was_replaced_does_not_go_by_its_path(_rule: None, ten_bytes: Path) -> None:
     """The path leads to another file than the one that is open."""
@@ -1214,6 +1516,45 @@ async def test_early_hints_leave_before_the_head(_rule: None) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [
+        pytest.param([("Link", "a\r\nb")], "control characters", id="W2A-RESP-59-line-end"),
+        pytest.param([("Link", b"</a>")], "give a str", id="W2A-RESP-59-bytes"),
+        pytest.param([("Bad Name", "x")], "made of ASCII letters", id="W2A-RESP-59-name"),
+    ],
+)
+async def test_early_hints_are_checked(headers: Any, text: str) -> None:
+    """A bad pair raises in the application, before anything is sent."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        environ["wsgi.early_hints"](headers)
+        start_response("200 OK", [])
+        return [b"x"]
+
+    async with connection(WsgiToAsgi(app), **HINTS) as opened:
+        with pytest.raises(ApplicationError, match=text):
+            await opened.result()
+        assert opened.answer.events == []
+
+
+@rule("W2A-RESP-59-at-once")
+async def test_early_hints_leave_while_the_application_works(_rule: None) -> None:
+    """That is what they are for."""
+    may_go_on = threading.Event()
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        environ["wsgi.early_hints"]([("Link", "</a.css>")])
+        may_go_on.wait(10)
+        start_response("200 OK", [])
+        return [b"x"]
+
+    async with connection(WsgiToAsgi(app), **HINTS) as opened:
+        await opened.until(lambda answer: len(answer.events) == 1)
+        may_go_on.set()
+        assert (await opened.result()).body == b"x"
+
+
 @rule("W2A-RESP-71")
 async def test_no_extension_event_without_its_extension(_rule: None, ten_bytes: Path) -> None:
     """The keys are absent, and files go as chunks."""
@@ -1237,6 +1578,22 @@ async def test_trailers_are_not_announced_by_themselves(_rule: None) -> None:
     assert not answer.events[0].get("trailers", False)
 
 
+@rule("W2A-RESP-70-not-offered")
+async def test_trailers_that_the_server_does_not_offer_are_not_announced(_rule: None) -> None:
+    """A Trailer header is dropped like every field of the connection."""
+    answer = await answer_of(returns([b"x"], headers=[("Trailer", "X-Sum")]))
+    assert answer.headers == []
+    assert not answer.events[0].get("trailers", False)
+
+
+@rule("W2A-RESP-71-never")
+async def test_push_and_debug_are_never_sent(_rule: None) -> None:
+    """Although the server offers them."""
+    extensions = {f"http.response.{name}": {} for name in ("push", "debug", "early_hint", "trailers")}
+    answer = await request(WsgiToAsgi(says_hello), extensions=extensions)
+    assert [event["type"] for event in answer.events] == ["http.response.start", "http.response.body"]
+
+
 @pytest.mark.parametrize("announced_by", ["header", "call"])
 async def test_trailers_follow_the_body(announced_by: str) -> None:
     """Announced by a Trailer header or an early call, set until the end of the body."""
@@ -1253,6 +1610,22 @@ async def test_trailers_follow_the_body(announced_by: str) -> None:
 
     answer = await request(WsgiToAsgi(app), **TRAILERS)
     assert answer.events[0]["trailers"] is True
+    assert answer.events[-1] == {"type": "http.response.trailers", "headers": [(b"x-sum", b"1")]}
+
+
+async def test_the_last_call_for_trailers_stands() -> None:
+    """It replaces what was set before; what it is given is checked."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        trailers = environ["asgiadapt.send_trailers"]
+        trailers([("X-Sum", "0"), ("X-Old", "1")])
+        start_response("200 OK", [])
+        yield b"x"
+        trailers([("X-Sum", "1")])
+        with pytest.raises(ApplicationValueError, match="control characters"):
+            trailers([("X-Sum", "a\nb")])
+
+    answer = await request(WsgiToAsgi(app), **TRAILERS)
     assert answer.events[-1] == {"type": "http.response.trailers", "headers": [(b"x-sum", b"1")]}
 
 
@@ -1310,6 +1683,23 @@ async def test_an_error_before_the_commit_passes_unchanged(app: App) -> None:
         assert opened.answer.events == []
 
 
+@rule("W2A-RESP-62-foreign")
+async def test_an_error_of_another_request_passes_while_the_client_is_there(_rule: None) -> None:
+    """ClientDisconnected is kept quiet only where this request's client has gone."""
+    kept: list[Any] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if kept:
+            kept[0].read()
+        kept.append(environ["wsgi.input"])
+        return says_hello(environ, start_response)
+
+    adapter = WsgiToAsgi(app, lazy_body=True)
+    await request(adapter, b"first")
+    with pytest.raises(ClientDisconnected, match="the request has ended"):
+        await request(adapter, b"second")
+
+
 @rule("W2A-RESP-63")
 async def test_an_error_after_the_commit_leaves_the_body_open(_rule: None) -> None:
     """It propagates, and no final event makes the response look whole."""
@@ -1350,6 +1740,23 @@ def test_exits_reach_the_caller(kind: type[BaseException]) -> None:
 
     with pytest.raises(kind):
         asyncio.run(answer_of(app))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(GeneratorExit("mine"), id="W2A-RESP-64-GeneratorExit"),
+        pytest.param(asyncio.CancelledError("mine"), id="W2A-RESP-64-CancelledError"),
+    ],
+)
+async def test_what_usually_ends_coroutines_reaches_the_caller(error: BaseException) -> None:
+    """The object that the application raised, and no task is left (the fake checks it)."""
+    iterable = Closing(b"x", error)
+    async with connection(WsgiToAsgi(returns(iterable))) as opened:
+        with pytest.raises(type(error), match="mine"):
+            await opened.result()
+        assert not opened.answer.complete
+    assert iterable.closed == 1
 
 
 @rule("W2A-RESP-61")
