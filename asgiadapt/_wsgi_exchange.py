@@ -266,7 +266,9 @@ class Exchange:
                 continue
             if not self._watched and not self._response.complete:
                 self._watch_on_loop()
-            for events, size in entries:
+            entries.reverse()
+            while entries:
+                events, size = entries.pop()  # what has been sent is not held on to
                 for event in events:
                     if out.broken is not None:
                         break

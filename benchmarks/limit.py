@@ -1,7 +1,7 @@
 """The bare limit: the least that any adapter has to do for a small request, without a single check.
 
 A complete environ, the context copied, the application on a thread, everything handed back at once, the loop
-woken where no wake-up is pending, two calls of send(). No streams, no errors, no limits, no close().
+woken where no wake-up is pending, two calls of send(). No streams, no errors, no limits.
 """
 
 import asyncio
@@ -85,7 +85,10 @@ class Limit:
             started.append(int(status[:3]))
             started.append([(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in headers])
 
-        body = b"".join(self.app(environ, start_response))
+        result = self.app(environ, start_response)
+        body = b"".join(result)
+        if hasattr(result, "close"):
+            result.close()
         return started[0], started[1], body
 
     def drain(self) -> None:
