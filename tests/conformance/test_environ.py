@@ -45,7 +45,7 @@ HOST = (b"host", b"testserver")
 
 class Place(StrEnum):
     PAGE = "/page"
-    ROOT = "/root"
+    ROOT = "/base"
 
 
 def row(scope: dict[str, Any], environ: dict[str, Any], id: str) -> Any:
@@ -85,8 +85,8 @@ ROWS = [
     row({"method": HTTPMethod.GET}, {"REQUEST_METHOD": "GET"}, "W2A-ENV-03-method"),
     row({"path": Place.PAGE}, {"PATH_INFO": "/page"}, "W2A-ENV-03-path"),
     row(
-        {"root_path": Place.ROOT, "path": "/root/x"},
-        {"SCRIPT_NAME": "/root", "PATH_INFO": "/x"},
+        {"root_path": Place.ROOT, "path": "/base/x"},
+        {"SCRIPT_NAME": "/base", "PATH_INFO": "/x"},
         "W2A-ENV-03-root",
     ),
     row({"method": "PROPFIND"}, {"REQUEST_METHOD": "PROPFIND"}, "W2A-ENV-09"),
