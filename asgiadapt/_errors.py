@@ -51,3 +51,11 @@ class PoolFull(RuntimeError):
 
 class PoolClosed(RuntimeError):
     """The pool was closed, and takes no more jobs."""
+
+
+class DeadlockError(RuntimeError):
+    """The call would wait for the thread that makes it, and so for ever."""
+
+
+class LoopStopped(RuntimeError):
+    """The event loop on which async code was to run is closed, or was stopped before the code had ended."""

@@ -37,6 +37,7 @@ from asgiadapt._sansio.body import RequestBody
 from asgiadapt._sansio.refusal import Refusal, refusal_events
 from asgiadapt._sansio.request import may_have_body, waits_for_continue
 from asgiadapt._sansio.response import Event, WsgiResponse
+from asgiadapt._threads.calls import Origin, here
 from asgiadapt._threads.handoff import Flag, ToLoop, ToWorker
 from asgiadapt._threads.loops import Loop, TimeIsUp, within
 from asgiadapt._threads.workers import WorkerPool
@@ -395,6 +396,7 @@ class Exchange:
         self._running = True
         try:
             if self._out.broken is None:
+                here.origin = Origin(self._loop)  # async_to_sync() in the application runs there
                 self._context.run(self._respond_on_worker)
         except StopIteration as error:
             # Neither a coroutine nor a future can carry it.
@@ -403,6 +405,7 @@ class Exchange:
         except BaseException as error:
             self._failure = error
         finally:
+            here.origin = None
             self._environ = None  # which refers to this exchange
             if self._over and self._failure is not None:
                 self._report_late_failure()

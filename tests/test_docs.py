@@ -2,7 +2,10 @@
 tables are those of the code."""
 
 import inspect
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,3 +166,42 @@ def test_the_commands_of_the_readme_exist() -> None:
     named = {name for page in PAGES for name in re.findall(r"`make ([a-z]+)[` ]", page.read_text())}
     assert {"demo", "test"} <= named
     assert named <= targets
+
+
+# For tests/test_docs.py: blocks after "<!-- runs -->" are whole programs, and print what their comments say.
+_RUNS = re.compile(r"^<!-- runs -->\n```python\n(.*?)^```$", re.M | re.S)
+_SAID = re.compile(r"^\s*print\(.*\)  # (.*)$", re.M)
+
+
+def programs() -> list[Any]:
+    found = []
+    for page in PAGES:
+        text = page.read_text()
+        for fence in _RUNS.finditer(text):
+            line = text.count("\n", 0, fence.start(1)) + 1
+            found.append(pytest.param(fence[1], id=f"{page.name}:{line}"))
+    return found
+
+
+@pytest.mark.parametrize("code", programs())
+def test_a_program_prints_what_its_comments_say(code: str, tmp_path: Path) -> None:
+    """A block that is marked so runs by itself, without a warning, and prints what it says."""
+    file = tmp_path / "program.py"
+    file.write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "error", str(file)]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert sorted(ended.stdout.splitlines()) == sorted(_SAID.findall(code)) != []
+
+
+@pytest.mark.parametrize(
+    ("page", "function"),
+    [("sync-to-async.md", asgiadapt.sync_to_async), ("async-to-sync.md", asgiadapt.async_to_sync)],
+)
+def test_the_table_of_a_bridge_is_its_signature(page: str, function: Any) -> None:
+    """Every parameter stands in the table, in the same order, with its default."""
+    parameters = inspect.signature(function).parameters
+    table = {row[0].strip("`"): default(row[1]) for row in rows(page, "Options")}
+    assert list(table) == list(parameters)
+    assert table == {name: parameter.default for name, parameter in parameters.items()}

@@ -151,3 +151,31 @@ def test_django_on_uvicorn_keeps_a_session() -> None:
             assert client.get("/count").text == "0\n1\n2\n3\n4\n"
         assert running.stop(signal.SIGINT) in ENDED_BY_UVICORN
         running.check_output()
+
+
+def test_asynchronous_code_is_called_from_a_program_and_from_a_view() -> None:
+    """The program prints what the view shows; who does not answer in time is left out of neither."""
+    port = free_port()
+    with program(str(EXAMPLES / "call_async.py"), str(port), port=port) as running:
+        assert "north: 5.50\nsouth: 5.50\nfar away: no answer\n" in running.output()
+        with client_of(running) as client:
+            page = client.get("/").text
+            assert "<li>north: 5.50</li><li>south: 5.50</li><li>far away: no answer</li>" in page
+            assert client.get("/offers").text.splitlines() == [f"offer {number}" for number in range(1, 6)]
+        assert running.stop(signal.SIGINT) in ENDED_BY_UVICORN
+        running.check_output()
+
+
+def test_synchronous_code_is_called_on_threads_and_cancelled() -> None:
+    """The program prints each step, the refused word and the end of what was cancelled among them."""
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "call_sync.py")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == [
+        "refused: a word has letters",
+        "words: apple, pear, quince",
+        "weights: [5, 4, 6]",
+        "nobody waits any more: the counting ends",
+        "cancelled, and the thread is free again",
+    ]

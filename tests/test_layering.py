@@ -12,6 +12,7 @@ import asgiadapt
 
 PACKAGE = Path(asgiadapt.__file__).parent
 GATEWAYS = {"asgiadapt._wsgi_to_asgi", "asgiadapt._wsgi_exchange", "asgiadapt._wsgi_streams"}
+BRIDGES = {"asgiadapt._sync_to_async", "asgiadapt._async_to_sync", "asgiadapt._local"}
 # What is public is for those outside; inside, each name is imported from where it is made.
 PUBLIC = {f"asgiadapt.{name}" for name in asgiadapt.__all__}
 LOOPS = {"asyncio", "trio", "anyio", "uvloop"}
@@ -26,16 +27,31 @@ FORBIDDEN = {
     "_sansio": EVERYWHERE
     | CONCURRENCY
     | GATEWAYS
+    | BRIDGES
     | {"time", "logging", "os", "io", "socket", "selectors", "signal", "select", "asgiadapt._threads"},
-    "_threads": EVERYWHERE | GATEWAYS | {"asgiadapt._sansio", "asgiadapt.typing", "http", "wsgiref"},
+    "_threads": EVERYWHERE
+    | GATEWAYS
+    | BRIDGES
+    | {"asgiadapt._sansio", "asgiadapt.typing", "http", "wsgiref"},
     "typing": EVERYWHERE | CONCURRENCY | GATEWAYS | RULES_AND_THREADS,
     "_errors.py": EVERYWHERE | CONCURRENCY | GATEWAYS | RULES_AND_THREADS,
     "_wsgi_streams.py": EVERYWHERE | CONCURRENCY | RULES_AND_THREADS,
     "_wsgi_exchange.py": EVERYWHERE | LOOPS | THREADS | {"asgiadapt._wsgi_to_asgi"},
     "_wsgi_to_asgi.py": EVERYWHERE | CONCURRENCY,
+    "_sync_to_async.py": EVERYWHERE
+    | GATEWAYS
+    | LOOPS
+    | {"threading", "_thread", "queue", "asgiadapt._sansio", "asgiadapt._async_to_sync"},
+    "_async_to_sync.py": EVERYWHERE
+    | GATEWAYS
+    | THREADS
+    | {"trio", "anyio", "uvloop", "asgiadapt._sansio", "asgiadapt._sync_to_async"},
+    "_local.py": EVERYWHERE | GATEWAYS | {"queue", "asgiadapt._sansio"},
+    "_markers.py": EVERYWHERE | GATEWAYS | BRIDGES | THREADS | RULES_AND_THREADS,
     "_version.py": EVERYWHERE | CONCURRENCY | GATEWAYS | RULES_AND_THREADS,
 }
 ALLOWED_PACKAGES = {"asgiadapt", "typing_extensions"}
+WHERE_THEY_RUN = {"loops.py": {"trio"}, "greenlets.py": {"eventlet"}}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
@@ -106,10 +122,10 @@ def test_every_module_belongs_to_a_part() -> None:
     "file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: package_of(file) + "." + file.stem
 )
 def test_nothing_but_the_standard_library_is_imported(file: Path) -> None:
-    """Trio is imported where trio runs already, inside a function, and nowhere else."""
+    """Trio and eventlet are imported where they run already, inside a function, and nowhere else."""
     source, package = file.read_text(), package_of(file)
     assert foreign(source, package, anywhere=False) == set()
-    assert foreign(source, package) <= ({"trio"} if file == PACKAGE / "_threads" / "loops.py" else set())
+    assert foreign(source, package) <= WHERE_THEY_RUN.get(file.name, set())
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,8 @@ def test_annotations_can_be_resolved(name: str) -> None:
         ("ApplicationValueError", (asgiadapt.ApplicationError, ValueError)),
         ("ClientDisconnected", (ConnectionError,)),
         ("ClientTimeout", (TimeoutError,)),
+        ("DeadlockError", (RuntimeError,)),
+        ("LoopStopped", (RuntimeError,)),
         ("PoolClosed", (RuntimeError,)),
         ("PoolFull", (RuntimeError,)),
         ("RequestTooLarge", (OSError,)),

@@ -1,45 +1,343 @@
-"""A function called on a worker thread, and awaited on a loop."""
+"""A call of a plain function, on the way to another thread and back to the loop that awaits it.
 
+Guarantees
+    A call runs once or not at all: whoever takes its first token runs it, or withdraws it.
+    It ends once: whoever takes its second token has it, the thread that ran it, or the task that leaves it.
+    What it was given is let go of as soon as it has run, and its outcome as soon as that is taken.
+
+`here` says, on each thread, for which loop it works at the moment: `async_to_sync` goes back there.
+"""
+
+import logging
+import sys
+import threading
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, Final, Protocol
 
 from asgiadapt._errors import PoolClosed
+from asgiadapt._threads.context import run_moved, use
 from asgiadapt._threads.loops import Loop
 from asgiadapt._threads.workers import WorkerPool
 
+Hook = Callable[[], AbstractContextManager[Any]]
+_log = logging.getLogger("asgiadapt")
 
-class _Call:
-    def __init__(self, loop: Loop, function: Callable[[], Any]) -> None:
-        self._loop = loop
-        self._function = function
-        self.waiter = loop.waiter()
+
+class Cancellable(Protocol):
+    def cancel(self) -> None:
+        """Any thread."""
+
+
+class Origin:
+    """Async code that has called sync code, and awaits it."""
+
+    __slots__ = ("_cancellation", "_inner", "cancelled", "loop", "pool")
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.cancelled = False
+        self.pool: WorkerPool | None = None  # whose thread it has
+        self._inner: Cancellable | None = None  # what the sync code itself waits for
+        self._cancellation: list[bool] = _NO_TOKEN
+
+    def begin_to_wait(self, inner: Cancellable) -> bool:
+        """The sync code waits for *inner*; returns whether that is cancelled already. On its thread."""
+        self._inner = inner
+        if self.pool is not None:
+            self.pool.lend_thread()
+        return self._cancellation is not _NO_TOKEN and _taken(self._cancellation)
+
+    def end_to_wait(self) -> None:
+        self._inner = None
+        if self.pool is not None:
+            self.pool.take_thread_back()
+
+    def cancel_inside(self) -> None:
+        """Cancel what the sync code waits for, or what it will wait for next. On the loop."""
+        self.cancelled = True
+        self._cancellation = [True]
+        if (inner := self._inner) is not None and _taken(self._cancellation):
+            inner.cancel()
+
+
+_NO_TOKEN: Final[list[bool]] = []
+
+
+class Interruptible(Protocol):
+    """What a thread waits for."""
+
+    def interrupt(self) -> bool:
+        """Take note of Ctrl-C; false to have KeyboardInterrupt raised."""
+        ...
+
+
+class _Here(threading.local):
+    origin: Origin | None = None
+    # What is to end before KeyboardInterrupt is raised. While the thread runs sync code, nothing is.
+    waits_for: Interruptible | None = None
+
+
+here: Final = _Here()
+
+
+class Call(Origin):
+    __slots__ = (
+        "_args",
+        "_begin",
+        "_context",
+        "_end",
+        "_function",
+        "_hook",
+        "_kwargs",
+        "_surrounding",
+        "error",
+        "over",
+        "result",
+        "waiter",
+    )
+
+    def __init__(
+        self,
+        loop: Loop,
+        context: Context,
+        function: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        surrounding: BaseException | None = None,
+        hook: Hook | None = None,
+    ) -> None:
+        super().__init__(loop)
+        self.over = False
         self.result: Any = None
         self.error: BaseException | None = None
+        self.waiter = loop.waiter()
+        self._function: Callable[..., Any] = function
+        self._args = args
+        self._kwargs = kwargs or _NO_KWARGS
+        self._context = context
+        self._surrounding = (
+            surrounding  # what the caller is handling; the function finds it in sys.exc_info()
+        )
+        self._hook = hook
+        self._begin = [True]
+        self._end = [True]
 
-    def run(self) -> None:
+    def run(self) -> bool:
+        if not _taken(self._begin):
+            return True
         try:
-            self.result = self._function()
+            self.result = self()
         except BaseException as error:
-            self.error = error
-        self._loop.post(self._resolve_on_loop)
+            self.error = without_our_frames(error)
+        if _taken(self._end):
+            self.loop.post(self._resolve_on_loop)
+            return True
+        self._report_loss()
+        return False
+
+    def __call__(self) -> Any:
+        """Do it, here and now."""
+        function, args, kwargs, context = self._function, self._args, self._kwargs, self._context
+        hook, surrounding = self._hook, self._surrounding
+        self._let_go()
+        if hook is not None or surrounding is not None or use.of_locals:
+            function, args, kwargs = partial(function, *args, **kwargs), (), _NO_KWARGS
+            if surrounding is not None:
+                function = partial(run_while_handling, surrounding, function)
+            if hook is not None:
+                function = partial(_run_within, hook, function)
+            if use.of_locals:
+                function = partial(run_moved, context, function)
+        origin, waits_for = here.origin, here.waits_for
+        try:
+            here.origin, here.waits_for = self, None
+            return context.run(function, *args, **kwargs)
+        finally:
+            here.origin, here.waits_for = origin, waits_for
+
+    def __reduce__(self) -> Any:
+        # In another process: the plain call, and nothing of ours.
+        return partial(_by_name(self._function), *self._args, **self._kwargs).__reduce__()
 
     def drop(self) -> None:
         self.error = PoolClosed("the worker pool was closed before the call began.")
-        self._loop.post(self._resolve_on_loop)
+        self._let_go()
+        self.loop.post(self._resolve_on_loop)
+
+    def submit_to(self, executor: Executor) -> None:
+        """Have it run by *executor*, in this process or another."""
+        future = executor.submit(self)
+        self._begin = _FutureToken(future)
+        future.add_done_callback(self._take_from)
+
+    def _take_from(self, future: "Future[Any]") -> None:
+        if not future.cancelled():
+            error = future.exception()
+            if error is None:
+                self.result = future.result()
+            else:
+                self.error = without_our_frames(error)
+            self._let_go()
+        del future
+        if _taken(self._end):
+            self.loop.post(self._resolve_on_loop)
+        else:
+            self._report_loss()
 
     def _resolve_on_loop(self) -> None:
+        self.over = True
         if not self.waiter.done():
             self.waiter.set_result(None)
 
+    def take(self) -> Any:
+        """The outcome, once."""
+        error, result = self.error, self.result
+        self.error = self.result = None
+        if error is None:
+            return result
+        __traceback_hide__ = __tracebackhide__ = True
+        try:
+            raise error
+        finally:
+            del error, self  # the traceback holds this frame
+
+    async def leave(self, *, abandon: bool, certain: bool = False) -> bool:
+        """The task that awaits the call was cancelled. Returns whether the thread goes on without it.
+
+        A call that has not begun never will, unless it is *certain*. Otherwise what it waits for itself is
+        cancelled; then the task waits for the end all the same, or abandons the call.
+        """
+        if not certain and _taken(self._begin):
+            self._let_go()
+            return False
+        self.cancel_inside()
+        if abandon:
+            return self.abandon()
+        await self.loop.outlast(self)
+        return False
+
+    def abandon(self) -> bool:
+        """Wait for it no longer; false where it has ended already."""
+        self.cancelled = True
+        if _taken(self._begin):
+            self._let_go()
+            return False
+        return _taken(self._end)
+
+    def lose(self, cancellation: BaseException) -> None:
+        """*cancellation* is raised instead of the outcome; an error stays with it."""
+        error, self.error, self.result = self.error, None, None
+        if isinstance(error, Exception) and error is not cancellation:
+            cancellation.__context__ = error
+
+    def _let_go(self) -> None:
+        self._function = _nothing
+        self._args = ()
+        self._kwargs = _NO_KWARGS
+        self._surrounding = self._hook = None
+
+    def _report_loss(self) -> None:
+        error, self.error, self.result = self.error, None, None
+        if isinstance(error, Exception):
+            _log.error("a call failed after its caller had abandoned it", exc_info=error)
+
+
+class _FutureToken(list[bool]):
+    """The first token of a call that an executor runs: whoever cancels its future has taken it."""
+
+    def __init__(self, future: "Future[Any]") -> None:
+        super().__init__([True])
+        self._future = future
+
+    def pop(self, index: Any = -1) -> bool:
+        if not self._future.cancel():
+            raise IndexError
+        return super().pop(index)
+
+
+def _taken(token: list[bool]) -> bool:
+    """Take *token*; false where somebody else has it."""
+    try:
+        token.pop()  # one step, for all threads
+    except IndexError:
+        return False
+    return True
+
+
+class _Unwrapped:
+    """Becomes what a decorator has wrapped, where it is unpickled."""
+
+    def __init__(self, wrapper: Any) -> None:
+        self._wrapper = wrapper
+
+    def __call__(self) -> None:
+        """A partial takes nothing else."""
+
+    def __reduce__(self) -> Any:
+        return getattr, (self._wrapper, "__wrapped__")
+
+
+def _by_name(function: Callable[..., Any]) -> Callable[..., Any]:
+    """*function*, so that it can be pickled although its name stands for what decorates it."""
+    found: Any = sys.modules.get(getattr(function, "__module__", None) or "")
+    for name in getattr(function, "__qualname__", "").split("."):
+        found = getattr(found, name, None)
+    if found is not function and getattr(found, "__wrapped__", None) is function:
+        return _Unwrapped(found)
+    return function
+
+
+def _nothing() -> None:
+    """In the place of a function that has been called."""
+
+
+_NO_KWARGS: Final[dict[str, Any]] = {}
+
+
+def _run_within(hook: Hook, function: Callable[[], Any]) -> Any:
+    with hook():
+        return function()
+
+
+def run_while_handling(surrounding: BaseException, function: Callable[[], Any]) -> Any:
+    """``function()``, which finds *surrounding* in ``sys.exc_info()``."""
+    traceback, cause = surrounding.__traceback__, surrounding.__context__
+    try:
+        raise surrounding
+    except BaseException:
+        surrounding.__traceback__, surrounding.__context__ = traceback, cause
+        try:
+            return function()
+        finally:
+            del surrounding, traceback, cause
+
+
+def without_our_frames(error: BaseException) -> BaseException:
+    """*error*, its traceback without the part by which we have called what raised it.
+
+    Nor does the traceback hold what that part has in its variables.
+    """
+    traceback = error.__traceback__
+    while traceback is not None and _is_ours(traceback.tb_frame.f_globals.get("__name__")):
+        traceback = traceback.tb_next
+    return error.with_traceback(traceback)
+
+
+def _is_ours(module: object) -> bool:
+    return isinstance(module, str) and module.startswith(("asgiadapt._", "concurrent.futures."))
+
 
 async def call_on_worker(pool: WorkerPool, loop: Loop, function: Callable[[], Any]) -> Any:
-    """What *function* returns or raises, called on a thread of *pool*."""
-    call = _Call(loop, function)
+    """What *function* returns or raises, called on a thread of *pool*. A cancelled caller leaves it there."""
+    call = Call(loop, copy_context(), function)
     pool.submit(call)
-    await call.waiter
-    if call.error is not None:
-        try:
-            raise call.error
-        finally:
-            call.error = None  # the traceback of the error holds this frame
-    return call.result
+    try:
+        await call.waiter
+    except BaseException:
+        call.abandon()
+        raise
+    return call.take()

@@ -48,6 +48,13 @@ class Cancellable(Protocol):
     def cancel(self) -> Any: ...
 
 
+class Outcome(Protocol):
+    """What will be over at some time; the waiter is then told."""
+
+    over: bool
+    waiter: Waiter
+
+
 class Loop(Protocol):
     # Guards what is passed between this loop and workers. One for the whole loop and not one for each
     # request: a lock is held for moments, and costs more to make than to take.
@@ -55,6 +62,10 @@ class Loop(Protocol):
 
     def post(self, callback: Callable[[], None]) -> None:
         """Run *callback* on the loop soon. Any thread."""
+        ...
+
+    def post_from_signal(self, callback: Callable[[], None]) -> None:
+        """As `post`, also where the thread is interrupted by a signal in the midst of it."""
         ...
 
     def waiter(self) -> Waiter:
@@ -75,6 +86,23 @@ class Loop(Protocol):
 
     async def linger(self, seconds: float, awaitable: Awaitable[None]) -> None:
         """Wait for *awaitable* although the task has been cancelled, up to *seconds*."""
+        ...
+
+    async def outlast(self, call: Outcome) -> None:
+        """Wait until *call* is over, although the task has been cancelled."""
+        ...
+
+    def spawn(
+        self,
+        function: Callable[[], Coroutine[Any, Any, None]],
+        context: Context,
+        ended: Callable[[Any], object],
+    ) -> Cancellable:
+        """Run *function* as a task that belongs to nobody, then call *ended*."""
+        ...
+
+    def forget_cancellation(self) -> None:
+        """The running task was cancelled, and goes on: time limits that it sets now are not to mind."""
         ...
 
     def later(self, seconds: float, callback: Callable[[], None]) -> Cancellable:
@@ -116,6 +144,12 @@ class AsyncioLoop:
                 self._posted.clear()
                 self._woken = False
 
+    def post_from_signal(self, callback: Callable[[], None]) -> None:
+        try:
+            self.loop.call_soon_threadsafe(callback, context=self._context)
+        except RuntimeError:
+            pass  # as above
+
     def _drain(self) -> None:
         with self.mutex:
             self._woken = False
@@ -150,6 +184,29 @@ class AsyncioLoop:
                 await awaitable
         except TimeoutError:
             pass
+
+    async def outlast(self, call: Outcome) -> None:
+        while not call.over:
+            call.waiter = self.waiter()
+            try:
+                await call.waiter
+            except asyncio.CancelledError:
+                pass  # the task will hear of it once, as if it had been cancelled once
+
+    def spawn(
+        self,
+        function: Callable[[], Coroutine[Any, Any, None]],
+        context: Context,
+        ended: Callable[[Any], object],
+    ) -> asyncio.Task[None]:
+        task = self.loop.create_task(function(), context=context)
+        task.add_done_callback(ended, context=self._context)
+        return task
+
+    def forget_cancellation(self) -> None:
+        task = asyncio.current_task()
+        while task is not None and task.cancelling():
+            task.uncancel()
 
     def later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         return self.loop.call_later(seconds, callback)
@@ -198,7 +255,7 @@ async def within(loop: Loop, seconds: float | None, awaitable: Awaitable[T]) -> 
 
 
 class TrioLoop:
-    """The running loop of trio, for one request, with the nursery of that request."""
+    """The running loop of trio, for one request, with the nursery of that request where tasks are started."""
 
     def __init__(self, trio: Any, nursery: Any) -> None:
         self.mutex = threading.Lock()
@@ -211,6 +268,8 @@ class TrioLoop:
             self._token.run_sync_soon(callback)
         except self._trio.RunFinishedError:
             pass  # as in AsyncioLoop
+
+    post_from_signal = post
 
     def waiter(self) -> Waiter:
         return _TrioWaiter(self._trio.Event())
@@ -244,6 +303,33 @@ class TrioLoop:
     async def linger(self, seconds: float, awaitable: Awaitable[None]) -> None:
         with self._trio.move_on_after(seconds, shield=True):
             await awaitable
+
+    async def outlast(self, call: Outcome) -> None:
+        with self._trio.CancelScope(shield=True):
+            while not call.over:
+                call.waiter = self.waiter()
+                await call.waiter
+
+    def spawn(
+        self,
+        function: Callable[[], Coroutine[Any, Any, None]],
+        context: Context,
+        ended: Callable[[Any], object],
+    ) -> Cancellable:
+        scope = self._trio.CancelScope()
+
+        async def run() -> None:
+            try:
+                with scope:
+                    await function()
+            finally:
+                ended(None)
+
+        self._trio.lowlevel.spawn_system_task(run, context=context)
+        return cast(Cancellable, scope)
+
+    def forget_cancellation(self) -> None:
+        """Trio's scopes stay cancelled."""
 
     def later(self, seconds: float, callback: Callable[[], None]) -> Cancellable:
         scope = self._trio.CancelScope()
@@ -302,6 +388,12 @@ def running_asyncio_loop() -> AsyncioLoop | None:
     return known
 
 
+def running_loop() -> Loop:
+    """The loop that runs the calling task. RuntimeError without one."""
+    loop = running_asyncio_loop()
+    return loop if loop is not None else TrioLoop(sys.modules["trio"], None)
+
+
 async def on_trio(function: Callable[[TrioLoop], Awaitable[T]]) -> T:
     """Run *function* on the running trio loop, with a nursery that ends with it."""
     import trio
@@ -325,18 +417,32 @@ async def on_trio(function: Callable[[TrioLoop], Awaitable[T]]) -> T:
     return result[0]
 
 
+class StandStill:
+    """Tells a thread that waits for *loop* when to give it up. Asked every `look_seconds`."""
+
+    look_seconds: Final = _LOOK_SECONDS
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._since: float | None = None
+
+    def is_lasting(self) -> bool:
+        if self._loop.is_closed():
+            return True
+        if self._loop.is_running():
+            self._since = None
+            return False
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        return now - self._since >= _GIVE_UP_SECONDS
+
+
 def wait_for_loop(bell: LockType, loop: Loop) -> bool:
     """Wait, on a worker, until *bell* is released; false where nobody is left who could do it."""
-    still_since = None
+    stand_still = StandStill(loop)
     while not bell.acquire(timeout=_LOOK_SECONDS):
-        if loop.is_closed():
-            return False
-        if loop.is_running():
-            still_since = None
-            continue
-        now = time.monotonic()
-        still_since = still_since or now
-        if now - still_since >= _GIVE_UP_SECONDS:
+        if stand_still.is_lasting():
             return False
     return True
 

@@ -40,8 +40,8 @@ _log = logging.getLogger("asgiadapt")
 class Job(Protocol):
     """What a pool runs."""
 
-    def run(self) -> None:
-        """Do the work, on a thread of the pool. Nothing is raised."""
+    def run(self) -> object:
+        """Do the work, on a thread of the pool. Nothing is raised, and what is returned means nothing."""
 
     def drop(self) -> None:
         """Take note that the pool was closed before the job began. Any thread; nothing is raised."""
@@ -94,6 +94,7 @@ class WorkerPool:
         self._idle: list[LockType] = []  # the bells that idle threads wait for, last idle last
         self._threads = 0
         self._busy = 0
+        self._lent = 0  # by jobs that wait for something which may need a thread itself
         self._on_its_way = False
         self._leaving = False  # no thread stays idle until the next job comes
         self._all_left = threading.Condition(self._mutex)
@@ -107,7 +108,7 @@ class WorkerPool:
             if self._closed:
                 raise PoolClosed("the worker pool is closed and takes no more jobs; make a new one.")
             ahead = len(self._waiting) + self._busy
-            if ahead >= self.max_workers + self.max_waiting:
+            if ahead >= self.max_workers + self._lent + self.max_waiting:
                 raise PoolFull(
                     f"all {self.max_workers} threads are busy and {len(self._waiting)} jobs are waiting, "
                     f"which is all that max_waiting allows; try again later."
@@ -117,7 +118,7 @@ class WorkerPool:
             bell = self._call_up()
         if bell is not None:
             self._ring(bell)
-        return ahead < self.max_workers
+        return ahead < self.max_workers + self._lent
 
     def withdraw(self, job: Job) -> bool:
         """Take *job* back; false where it is no longer waiting. It is then neither run nor dropped."""
@@ -127,6 +128,22 @@ class WorkerPool:
                     self._waiting.remove(entry)
                     return True
         return False
+
+    def lend_thread(self) -> None:
+        """The job on this thread waits for what may need a thread of the pool: let another one run meanwhile.
+
+        Without it, as many such jobs as there are threads would wait for ever.
+        """
+        with self._mutex:
+            self._lent += 1
+            bell = self._call_up()
+        if bell is not None:
+            self._ring(bell)
+
+    def take_thread_back(self) -> None:
+        """The job goes on; for a moment there may be more threads than *max_workers*."""
+        with self._mutex:
+            self._lent -= 1
 
     def stats(self) -> PoolStats:
         """Live figures, cheap enough to be asked for every second."""
@@ -172,12 +189,12 @@ class WorkerPool:
 
     def _call_up(self) -> LockType | None:
         """The bell to ring, or none. With the mutex held."""
-        if self._on_its_way or not self._waiting:
+        if self._on_its_way or not self._waiting or self._busy - self._lent >= self.max_workers:
             return None
         if self._idle:
             self._on_its_way = True
             return self._idle.pop()
-        if self._threads < self.max_workers:
+        if self._threads < self.max_workers + self._lent:  # idle ones are none
             self._on_its_way = True
             self._threads += 1
             return _NEW_THREAD
@@ -225,7 +242,7 @@ class WorkerPool:
                 if busy:
                     self._busy -= 1
                     busy = False
-                if self._waiting:
+                if self._waiting and self._busy - self._lent < self.max_workers:
                     job, _ = self._waiting.popleft()
                     self._busy += 1
                     busy = True

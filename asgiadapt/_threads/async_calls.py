@@ -1,0 +1,224 @@
+"""A call of an async function, awaited on some loop while the thread that made it waits.
+
+Who runs what
+    The function is called and awaited on the loop, in a copy of the caller's context. The thread meanwhile
+    runs the sync calls that are sent back to it.
+    An interrupt of the thread (Ctrl-C, or what a signal handler raises) cancels the async side and is raised
+    when that has ended. A second one is raised at once.
+"""
+
+import sys
+from asyncio import CancelledError
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any
+
+from asgiadapt._errors import LoopStopped
+from asgiadapt._threads import interrupts
+from asgiadapt._threads.calling_thread import CallingThread, nearest_waiting_thread, waiting_thread
+from asgiadapt._threads.calls import here, without_our_frames
+from asgiadapt._threads.context import bring_back, move_in, use
+from asgiadapt._threads.loops import Cancellable, Loop, StandStill
+
+
+class AsyncCall:
+    __slots__ = (
+        "_args",
+        "_before",
+        "_cancelled",
+        "_function",
+        "_kwargs",
+        "_loop",
+        "_surrounding",
+        "_task",
+        "caller",
+        "context",
+        "error",
+        "given_up",
+        "interruption",
+        "over",
+        "result",
+    )
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._function: Callable[..., Any] = function
+        self._args = args
+        self._kwargs = kwargs
+        self._surrounding = sys.exception()
+        self.caller = CallingThread(nearest_waiting_thread())
+        self.context = copy_context()
+        self.context.run(waiting_thread.set, self.caller)
+        self._before = self.context.copy()
+        self._loop: Loop | None = None
+        self._task: Cancellable | None = None
+        self._cancelled = self.given_up = False
+        self.interruption: BaseException | None = None
+        self.over = False
+        self.result: Any = None
+        # Until the function has an outcome: it may be cancelled before it is called.
+        self.error: BaseException | None = CancelledError()
+
+    # On the loop
+
+    async def run_on_loop(self) -> None:
+        """Call and await the function, in a task of its own with the call's context. Nothing is raised."""
+        function, args, kwargs, surrounding = self._function, self._args, self._kwargs, self._surrounding
+        self._let_go()
+        try:
+            if use.of_locals:
+                move_in(self.context)
+            if surrounding is None:
+                self.result = await function(*args, **kwargs)
+            else:
+                self.result = await _await_while_handling(surrounding, function, args, kwargs)
+            self.error = None
+        except BaseException as error:
+            self.error = without_our_frames(error)
+
+    def _start_on_loop(self) -> None:
+        if self.given_up or self._loop is None:
+            return
+        try:
+            self.begun_as(self._loop.spawn(self.run_on_loop, self.context, self._end_on_loop))
+        except BaseException as error:  # by a task factory of the loop's
+            self.error = error
+            self._end_on_loop(None)
+
+    def begun_as(self, task: Cancellable) -> None:
+        """The task that runs `run_on_loop`."""
+        self._task = task
+        if self._cancelled:
+            task.cancel()
+
+    def cancel_on_loop(self) -> None:
+        self._cancelled = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def _end_on_loop(self, task: Any) -> None:
+        self.over = True
+        self.caller.wake()
+
+    # On any thread
+
+    def cancel(self) -> None:
+        """Cancel the async side soon. May be called in the midst of anything, by a signal."""
+        if self._loop is not None:
+            self._loop.post_from_signal(self.cancel_on_loop)
+
+    # On the thread that waits
+
+    def run_elsewhere(self, loop: Loop) -> Any:
+        """The outcome on *loop*, which another thread runs."""
+
+        def run() -> None:
+            loop.post(self._start_on_loop)
+            self.serve()
+
+        return self.run(loop, run)
+
+    def run(self, loop: Loop, run: Callable[[], None]) -> Any:
+        """``run()``, after which the call is over; and the outcome."""
+        self._loop = loop
+        origin = here.origin
+        begun = interrupts.begin(self)
+        try:
+            if origin is not None and origin.begin_to_wait(self):
+                self._cancelled = True
+            try:
+                run()
+            finally:
+                if origin is not None:
+                    origin.end_to_wait()
+                self.caller.close()
+                # For tasks of others that have this thread in their context.
+                self.run_what_was_sent()
+        finally:
+            interrupts.end(begun)
+            self._let_go()
+            self._loop = self._task = None
+            bring_back(self._before, self.context)
+        return self._outcome()
+
+    def serve(self) -> None:
+        """Run what is sent to this thread until the call is over."""
+        assert self._loop is not None
+        stand_still = StandStill(self._loop)
+        while not self.over:
+            try:
+                call = self.caller.next_call(stand_still.look_seconds)
+                if call is not None:
+                    call.run()
+                elif self.caller.is_inherited() or stand_still.is_lasting():
+                    # Unless it was over in this very moment.
+                    self.given_up = not self.over
+                    break
+            except BaseException as error:
+                # Neither the call nor a sync call raises here: it comes from a signal handler.
+                if not self.interrupted_by(error):
+                    self.given_up = True
+                    raise
+            finally:
+                call = None
+        if self.given_up:
+            raise LoopStopped(
+                "the event loop that runs the async function was closed or stopped, or has stayed behind in "
+                "the parent process, before the function had ended; keep it running until then."
+            )
+
+    def run_what_was_sent(self) -> None:
+        while self.caller.has_calls():
+            if (call := self.caller.next_call()) is not None:
+                call.run()
+            del call
+
+    def interrupt(self) -> bool:
+        return self.interrupted_by(KeyboardInterrupt())
+
+    def interrupted_by(self, error: BaseException) -> bool:
+        """Cancel the async side, and raise *error* after it; false where there is such an error already."""
+        if self.interruption is not None:
+            return False
+        self.interruption = error
+        self.cancel()
+        return True
+
+    def _outcome(self) -> Any:
+        error, result, interruption = self.error, self.result, self.interruption
+        self.error = self.result = self.interruption = None
+        if interruption is not None:
+            if error is not None and not isinstance(error, CancelledError):
+                interruption.__context__ = error
+            error = interruption
+        if error is None:
+            return result
+        __traceback_hide__ = __tracebackhide__ = True
+        try:
+            raise error
+        finally:
+            del error, interruption, self  # the traceback holds this frame
+
+    def _let_go(self) -> None:
+        self._function = _nothing
+        self._args = ()
+        self._kwargs = {}
+        self._surrounding = None
+
+
+def _nothing() -> Any:
+    """In the place of a function that has been called."""
+
+
+async def _await_while_handling(
+    surrounding: BaseException, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """``await function(*args, **kwargs)``, which finds *surrounding* in ``sys.exc_info()``."""
+    traceback, cause = surrounding.__traceback__, surrounding.__context__
+    try:
+        raise surrounding
+    except BaseException:
+        surrounding.__traceback__, surrounding.__context__ = traceback, cause
+        try:
+            return await function(*args, **kwargs)
+        finally:
+            del surrounding, traceback, cause

@@ -1,0 +1,110 @@
+"""A task on a loop that takes one step after another, each for a thread that waits for it.
+
+Async generators and context managers need it: time limits and task groups in them have to be entered and left
+by one and the same task.
+
+Guarantees
+    Each step sees the context variables of the thread that asks for it, and that thread what the step sets.
+    A step that is cancelled is cancelled inside, and waited for.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
+from typing import Any
+
+from asgiadapt._errors import LoopStopped
+from asgiadapt._threads.calls import without_our_frames
+from asgiadapt._threads.context import bring_back
+from asgiadapt._threads.loops import Cancellable, Waiter, running_loop
+
+
+class _Step:
+    def __init__(
+        self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], waiter: Waiter
+    ) -> None:
+        self.function = function
+        self.args = args
+        self.context = copy_context()
+        self.waiter = waiter
+        self.over = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.before = self.after = Context()
+
+
+class Conversation:
+    def __init__(self) -> None:
+        self._task: Cancellable | None = None
+        self._idle: Waiter | None = None
+        self._step: _Step | None = None
+        self._ended = False
+
+    async def take_step(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        """``await function(*args)`` in the task of the conversation. On its loop."""
+        loop = running_loop()
+        if self._ended:
+            raise LoopStopped(
+                "the event loop of this generator or context manager was closed before its end."
+            )
+        step = self._step = _Step(function, args, loop.waiter())
+        if self._task is None:
+            self._task = loop.spawn(self._work, copy_context(), self._end)
+        elif self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+        try:
+            await step.waiter
+        except GeneratorExit:
+            raise
+        except BaseException:
+            self._task.cancel()
+            await loop.outlast(step)
+            raise
+        finally:
+            if step.over:
+                bring_back(step.before, step.after)
+        error, step.error = step.error, None
+        if error is None:
+            return step.result
+        __traceback_hide__ = __tracebackhide__ = True
+        try:
+            raise error
+        finally:
+            del error, step  # the traceback holds this frame
+
+    def finish(self) -> None:
+        """There are no more steps. On the loop."""
+        self._ended = True
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def _work(self) -> None:
+        loop = running_loop()
+        while True:
+            step, self._step = self._step, None
+            if step is not None:
+                bring_back(copy_context(), step.context, places=True)
+                step.before = copy_context()
+                try:
+                    step.result = await step.function(*step.args)
+                except BaseException as error:
+                    step.error = without_our_frames(error)
+                    loop.forget_cancellation()
+                step.after = copy_context()
+                step.over = True
+                if not step.waiter.done():
+                    step.waiter.set_result(None)
+                step = None
+            if self._ended:
+                return
+            if self._step is None:
+                self._idle = loop.waiter()
+                await self._idle
+
+    def _end(self, task: Any) -> None:
+        self._ended = True
+        step, self._step = self._step, None
+        if step is not None:
+            step.error = LoopStopped("the event loop was closed before the step had begun.")
+            step.over = True
+            if not step.waiter.done():
+                step.waiter.set_result(None)

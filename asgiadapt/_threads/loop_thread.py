@@ -1,0 +1,176 @@
+"""One event loop on a thread of its own, started at first need.
+
+Guarantees
+    Nothing is started at import. The loop is started by the first call that needs it, and a process that was
+    forked starts one of its own.
+    The thread never keeps the process alive. At exit, or with `LoopThread.close`, tasks are cancelled, async
+    generators closed, and the loop with them.
+"""
+
+import asyncio
+import atexit
+import os
+import threading
+import weakref
+from contextvars import Context
+from types import TracebackType
+from typing import Any, Final, Self
+
+from asgiadapt._errors import LoopStopped
+from asgiadapt._threads.kept_loop import LoopFactory
+from asgiadapt._threads.loops import AsyncioLoop
+
+_START_SECONDS: Final = 10.0
+_EXIT_SECONDS: Final = 5.0
+
+
+class LoopThread:
+    """An event loop on a thread of its own, on which calls of `async_to_sync` can run.
+
+    A loop of its own goes on between the calls. What is bound to a loop, such as an HTTP client or a pool of
+    database connections, can be made in one call and used in the next, and tasks that a call leaves behind
+    run on. Give it to ``async_to_sync(..., loop=...)``, or to `set_default_loop` for all calls.
+
+    *loop_factory* makes the loop (``uvloop.new_event_loop``); without one `asyncio.new_event_loop` does.
+
+    The thread starts with the first call, after a fork anew in the child, and is a daemon. `close` ends it;
+    so do the end of the block where the object is a context manager, the last reference to the object,
+    and the exit of the interpreter. May be used from any thread.
+    """
+
+    def __init__(self, loop_factory: LoopFactory | None = None) -> None:
+        self._factory = loop_factory
+        self._closed = False
+        self._start_afresh()
+        _ALL.add(self)
+
+    def _start_afresh(self) -> None:
+        self._mutex = threading.Lock()
+        self._running: _RunningLoop | None = None
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Cancel the tasks, close the loop and end the thread. Calls that wait get `asyncio.CancelledError`.
+
+        Waits up to *timeout* seconds for that (None: as long as it takes; 0: not at all), and returns
+        whether all has ended. On the loop's own thread it does not wait. May be called again.
+        """
+        with self._mutex:
+            self._closed = True
+            running = self._running
+        return running is None or running.stop(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if "_running" in vars(self) and self._running is not None:
+            self._running.stop(0)
+
+    def _running_loop(self) -> AsyncioLoop:
+        with self._mutex:
+            if self._closed:
+                raise LoopStopped("the LoopThread is closed and runs nothing any more; make a new one.")
+            if self._running is None or not self._running.is_alive():
+                self._running = _RunningLoop(self._factory)
+            return self._running.loop
+
+
+class _RunningLoop:
+    """The thread. It knows nothing of the `LoopThread`, and so does not keep it alive."""
+
+    loop: AsyncioLoop
+
+    def __init__(self, factory: LoopFactory | None) -> None:
+        self._factory = factory
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(
+            target=Context().run, args=(self._run,), name="asgiadapt-loop", daemon=True
+        )
+        self._thread.start()
+        if not self._started.wait(_START_SECONDS):
+            raise RuntimeError(
+                f"the thread of the event loop has not begun to run within {_START_SECONDS:g} seconds; the "
+                f"host may have threads disabled (uWSGI needs --enable-threads)."
+            )
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=self._factory) as runner:
+                loop = runner.get_loop()
+                self.loop = AsyncioLoop(loop)
+                loop.call_soon(self._started.set)
+                self._run_forever(loop)
+        except BaseException as error:
+            self._failure = error
+            self._started.set()
+
+    def _run_forever(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._stopping = False
+        while not self._stopping:
+            try:
+                loop.run_forever()
+            except (KeyboardInterrupt, SystemExit) as error:
+                # Out of a task that nobody awaits; the other calls' loop goes on.
+                loop.call_exception_handler({"message": "a task has raised", "exception": error})
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def stop(self, timeout: float | None) -> bool:
+        self._stopping = True
+        try:
+            self.loop.loop.call_soon_threadsafe(self.loop.loop.stop)
+        except RuntimeError:
+            pass  # it has closed already
+        if self._thread is threading.current_thread():
+            return False
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+
+class _Settings:
+    default: LoopThread | None = None
+
+
+_ALL: "weakref.WeakSet[LoopThread]" = weakref.WeakSet()
+_inherited: list[Any] = []
+
+
+def set_default_loop(loop: LoopThread | None) -> None:
+    """Run all calls of `async_to_sync` on *loop* that have no loop above them and name none themselves.
+
+    It holds for the whole process from the next call on. None takes it back: each thread then keeps a loop
+    for its own calls.
+    """
+    _Settings.default = loop
+
+
+def default_loop() -> LoopThread | None:
+    return _Settings.default
+
+
+def _close_all() -> None:
+    for loop_thread in list(_ALL):
+        loop_thread.close(_EXIT_SECONDS)
+
+
+def _after_fork_in_child() -> None:
+    for loop_thread in list(_ALL):
+        # The parent's loop is not to be closed here; it waits for the same sockets.
+        _inherited.append(loop_thread._running)
+        loop_thread._start_afresh()
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,106 @@
+"""A thread for calls that all have to run on the same one: leased from a pool at the first call.
+
+Guarantees
+    `submit` may be called from any thread and does not block. Calls run one at a time, in the order of
+    arrival, all on one thread, until `leave_thread` is called; those that come later run on another.
+    `close` gives the thread back to the pool once what was taken has run, and waits for nobody.
+    A call that only the thread that sends it could run is refused with `DeadlockError`.
+"""
+
+import os
+import sys
+import weakref
+from queue import SimpleQueue
+from threading import Lock, get_ident
+from typing import Final
+
+from asgiadapt._errors import DeadlockError
+from asgiadapt._threads.calling_thread import OWN_THREAD, Runnable
+from asgiadapt._threads.workers import WorkerPool
+
+# Leases last as long as a request or longer, and one may wait for another; a limit would make them hang.
+leases: Final = WorkerPool(sys.maxsize // 2, max_waiting=sys.maxsize // 2)
+
+
+class Strand:
+    def __init__(self) -> None:
+        self._start_afresh()
+        _STRANDS.add(self)
+
+    def _start_afresh(self) -> None:
+        self._mutex = Lock()
+        self._closed = False
+        self._lease: _Lease | None = None
+
+    def submit(self, call: Runnable) -> bool:
+        with self._mutex:
+            if self._closed:
+                return False
+            lease = self._lease
+            if lease is None:
+                lease = self._lease = _Lease.begun()
+            elif lease.thread == get_ident():
+                raise DeadlockError(OWN_THREAD)
+            lease.calls.put(call)
+            return True
+
+    def leave_thread(self) -> None:
+        """The call that runs at this moment has been abandoned: let those after it have another thread."""
+        with self._mutex:
+            left, self._lease = self._lease, None
+            # The thread itself takes no more of them; it sees that its call was abandoned.
+            if left is not None and not left.calls.empty():
+                self._lease = _Lease.begun()
+                while not left.calls.empty():
+                    self._lease.calls.put(left.calls.get_nowait())
+
+    def close(self) -> None:
+        with self._mutex:
+            self._closed = True
+            lease, self._lease = self._lease, None
+            if lease is not None:
+                lease.calls.put(None)
+
+
+class _Lease:
+    """The job by which a thread of the pool works for a strand."""
+
+    def __init__(self) -> None:
+        self.calls: SimpleQueue[Runnable | None] = SimpleQueue()
+        self.thread: int | None = None
+        self._dropped = False
+
+    @classmethod
+    def begun(cls) -> "_Lease":
+        lease = cls()
+        leases.submit(lease)
+        if lease._dropped:
+            raise RuntimeError(
+                "no thread can be started for a thread-sensitive call: the system has no more of them, or "
+                "the interpreter is shutting down."
+            )
+        return lease
+
+    def run(self) -> None:
+        self.thread = get_ident()
+        get = self.calls.get
+        while (call := get()) is not None:
+            if not call.run():
+                return  # it was abandoned, and the strand has another thread by now
+            call = None  # this thread may now wait for long
+
+    def drop(self) -> None:
+        self._dropped = True
+
+
+_STRANDS: "weakref.WeakSet[Strand]" = weakref.WeakSet()
+# For all sensitive calls that belong nowhere else. It keeps its thread for as long as the process lives.
+shared: Final = Strand()
+
+
+def _after_fork_in_child() -> None:
+    for strand in list(_STRANDS):
+        strand._start_afresh()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

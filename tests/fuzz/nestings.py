@@ -1,0 +1,1012 @@
+"""Nestings of the bridges: a tree of calls, what it does, and what it has to do.
+
+`Node` and its steps are the tree, and `trees` makes random ones. `Expected` walks through a tree as if there
+were neither threads nor loops, one call after the other: branches that run at the same time share nothing
+but threads. `Run` does what the tree says, and `check` compares.
+
+Where code has to run is told by names: "root" is the thread of a synchronous program or the loop of an
+asynchronous one, "shared" the thread of the sensitive calls that belong nowhere else; other names stand for
+what the library chooses. A name always means the same thread or loop.
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import os
+import sys
+import threading
+import time
+import types
+from asyncio import CancelledError
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+import uvloop
+from hypothesis import strategies as st
+
+from asgiadapt import (
+    Local,
+    LoopThread,
+    ThreadSensitiveContext,
+    WorkerPool,
+    async_to_sync,
+    cancelled,
+    set_default_loop,
+    set_loop_factory,
+    sync_to_async,
+)
+from asgiadapt._threads import strand, workers
+
+DEPTH: Final = 6
+NODES: Final = 24  # fewer than the threads of a pool: a call never waits because others do
+TIME_LIMIT: Final = 30.0
+VARIABLES: Final = tuple(ContextVar[Any](f"variable {name}", default=None) for name in range(3))
+LOCALS: Final = ("a", "b")  # the variables after those are attributes of a `Local`
+LOCAL: Final = Local()
+
+Path: TypeAlias = tuple[int, ...]
+
+# The tree
+
+
+class Short:
+    """Shows the fields that are not what they are by default, as an expression."""
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{entry.name}={value!r}"
+            for entry in fields(self)  # type: ignore[arg-type]  # of the classes below
+            if (value := getattr(self, entry.name)) != entry.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
+
+@dataclass(frozen=True, repr=False)
+class Set(Short):
+    """Set a variable; with *undo*, as it was before at the end of the node."""
+
+    name: int
+    undo: bool = False
+
+
+@dataclass(frozen=True, repr=False)
+class Fail(Short):
+    """Raise `Failure`."""
+
+
+@dataclass(frozen=True, repr=False)
+class Gate(Short):
+    """Stop here until the call around has been cancelled, or something else has been."""
+
+
+@dataclass(frozen=True, repr=False)
+class Call(Short):
+    """Call the children.
+
+    *how* counts in async code. It is one of "await", "gather", "task", "group", "wait_for", "shield", and
+        "cancel": in a task that is cancelled when somebody in it stands at the gate;
+        "withdraw": two calls that need the same thread; while the first has it, the second is cancelled;
+        "abandon": with abandon_on_cancel, and cancelled;
+        "outlive": in a task that was started below an async_to_sync, and goes on when that has returned;
+            with *elsewhere*, on a thread of the pool.
+    With *catch*, the node goes on after a `Failure`. With *swallow*, sync code goes on when it is told of a
+    cancellation. With *handling*, the call is made in an ``except`` block.
+    """
+
+    how: str
+    children: tuple["Node", ...]
+    catch: bool = False
+    swallow: bool = False
+    handling: bool = False
+    elsewhere: bool = False
+
+
+Step: TypeAlias = Set | Fail | Gate | Call
+
+
+@dataclass(frozen=True, repr=False)
+class Node(Short):
+    """A function.
+
+    For sync code below async code count *threads* ("sensitive", "any", "executor" or "pool"), *separate* (a
+    context of its own) and *hook*. Async code below sync code may have a *fresh* loop. With *own_thread*,
+    async code does all in a `ThreadSensitiveContext`.
+    """
+
+    sync: bool
+    steps: tuple[Step, ...] = ()
+    threads: str = "sensitive"
+    separate: bool = False
+    hook: bool = False
+    fresh: bool = False
+    own_thread: bool = False
+
+
+TOGETHER: Final = ("await", "gather", "task", "group")  # any number of children
+ALONE: Final = ("wait_for", "shield")
+AS_TASK: Final = ("gather", "task", "group", "shield", "cancel", "withdraw", "abandon", "outlive")
+
+
+@st.composite
+def trees(draw: st.DrawFn, sync: bool) -> Node:
+    left = draw(st.integers(NODES // 4, NODES))
+    rarely = st.integers(0, 7).map(lambda number: number == 7)
+    often = st.booleans()
+
+    def new(depth: int, sync: bool, steps: list[Step]) -> Node:
+        if sync:
+            threads = draw(st.sampled_from(["sensitive", "sensitive", "any", "any", "executor", "pool"]))
+            return Node(True, tuple(steps), threads, separate=draw(rarely), hook=draw(rarely))
+        return Node(False, tuple(steps), fresh=depth > 0 and draw(rarely), own_thread=draw(rarely))
+
+    def take() -> bool:
+        nonlocal left
+        left -= 1
+        return left >= 0
+
+    def variable() -> Set:
+        return Set(draw(st.integers(0, len(VARIABLES) + len(LOCALS) - 1)), draw(often))
+
+    def node(depth: int, sync: bool, below_sync: bool) -> Node:
+        least = 2 if depth == 0 else 0
+        return new(depth, sync, [step(depth, sync, below_sync) for _ in range(draw(st.integers(least, 3)))])
+
+    def step(depth: int, sync: bool, below_sync: bool) -> Step:
+        kind = draw(st.sampled_from(["set", "fail", "call", "call", "call", "call"]))
+        if kind == "fail" and draw(rarely):
+            return Fail()
+        if kind != "call" or depth == DEPTH or not take():
+            return variable()
+        return call(depth, sync, below_sync)
+
+    def call(depth: int, sync: bool, below_sync: bool) -> Call:
+        how = "await"
+        if not sync:
+            how = draw(
+                st.sampled_from([*TOGETHER, *ALONE, "outlive", "abandon", "withdraw", "cancel", "cancel"])
+            )
+        below_sync = below_sync or sync
+        children: list[Node]
+        if how == "cancel":
+            children = [to_gate(depth + 1, draw(often), below_sync, False)]
+        elif how == "withdraw":
+            holder = node(depth + 1, True, below_sync)
+            children = [
+                replace(holder, steps=(Gate(), *holder.steps), threads="sensitive"),
+                Node(True, (Set(0),)),
+            ]
+        elif how == "abandon":
+            # A sensitive one would leave the thread to the calls beside it, sooner or later.
+            threads = draw(st.sampled_from(["any", "executor", "pool", *(["sensitive"] * below_sync)]))
+            children = [Node(True, (Gate(), variable()), threads, hook=draw(rarely))]
+        else:
+            children = [node(depth + 1, draw(often), below_sync)]
+            while how in TOGETHER and draw(often | rarely) and take():
+                children.append(node(depth + 1, draw(often), below_sync))
+        return Call(
+            how,
+            tuple(children),
+            catch=draw(often),
+            swallow=sync and draw(rarely),
+            handling=draw(rarely),
+            elsewhere=how == "outlive" and draw(often),
+        )
+
+    def to_gate(depth: int, sync: bool, below_sync: bool, sheltered: bool) -> Node:
+        """A node on the way to the gate. *sheltered* by a shield, it goes on when the gate is opened."""
+        steps: list[Step] = []
+        if draw(often):
+            steps.append(step(depth, sync, below_sync))
+        if depth == DEPTH or not take() or draw(rarely):
+            steps.append(Gate())
+        else:
+            how = "await" if sync else draw(st.sampled_from([*TOGETHER, *ALONE]))
+            child = to_gate(depth + 1, draw(often), below_sync or sync, sheltered or how == "shield")
+            steps.append(
+                Call(how, (child,), draw(rarely), swallow=sync and draw(often), handling=draw(rarely))
+            )
+        steps += [step(depth, sync, below_sync) for _ in range(draw(st.integers(0, 2)))]
+        return new(depth, sync, steps)
+
+    return node(0, sync, False)
+
+
+# What it has to do
+
+
+class Failure(Exception):
+    """Raised by the step at *at*."""
+
+    def __init__(self, at: Path) -> None:
+        super().__init__(at)
+        self.at = at
+
+
+class Handled(Failure):
+    """Handled while the step at *at* makes its call."""
+
+
+class _Cancelled(Exception):
+    pass
+
+
+class _Gate:
+    def __init__(self, does: str) -> None:
+        self.does = does
+        self.reached = False
+        # The calls of sync code around, as far as a cancellation comes to them.
+        self.origins: list[_Origin] = []
+
+
+class _Origin:
+    """A call of sync code by async code."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.cancels_next = False  # it was not waiting for async code, and the next such call is cancelled
+
+
+@dataclass(frozen=True)
+class World:
+    """What is around a node.
+
+    *waiting* is the outermost thread that waits in async_to_sync, *own* that of the outermost
+    `ThreadSensitiveContext`. *blocked* are the threads and loops that cannot do anything else meanwhile.
+    """
+
+    values: dict[int, Any]
+    thread: Any = None
+    loop: Any = None
+    waiting: Any = None
+    own: Any = None
+    blocked: tuple[Any, ...] = ()
+    handled: Path | None = None
+    origin: _Origin | None = None
+    gate: _Gate | None = None
+    sheltered: bool = False
+
+    def as_task(self) -> "World":
+        return replace(self, values=dict(self.values), handled=None)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The name of a thread or of a loop, and which it must not be."""
+
+    name: Any
+    sync: bool
+    apart_from: tuple[Any, ...]
+
+
+Values: TypeAlias = tuple[Any, ...]
+
+
+class Record:
+    """What can be compared."""
+
+    def __init__(self) -> None:
+        self.outcome: Any = None
+        self.seen: dict[Path, list[Values]] = {}  # the variables, after each step of each node
+        self.told: dict[Path, bool] = {}  # what sync code hears of its cancellation, in the end
+        self.hooks: list[Path] = []
+        self.cancelled: list[Path] = []
+        self.values: Values = ()  # the variables at the root, after all
+
+
+class Expected(Record):
+    def __init__(self, tree: Node) -> None:
+        super().__init__()
+        self.handled: dict[Path, Path | None] = {}
+        self.places: dict[Path, Place] = {}
+        values: dict[int, Any] = dict.fromkeys(range(len(VARIABLES) + len(LOCALS)))
+        world = World(values, thread="root") if tree.sync else World(values, loop="root")
+        try:
+            self.outcome = "returned", self._run(tree, (), world)
+        except Failure as error:
+            self.outcome = "failed", error.at
+        self.values = tuple(values.values())
+
+    def _run(self, node: Node, path: Path, world: World) -> Any:
+        values = world.values
+        self.handled[path] = world.handled
+        name = world.thread if node.sync else world.loop
+        self.places[path] = Place(name, node.sync, world.blocked)
+        if node.own_thread and world.own is None:
+            world = replace(world, own=("own", path))
+        seen = self.seen[path] = []
+        seen.append(tuple(values.values()))
+        results: list[Any] = []
+        undo: list[tuple[int, Any]] = []
+        try:
+            for index, step in enumerate(node.steps):
+                at = (*path, index)
+                if isinstance(step, Set):
+                    if step.undo:
+                        undo.append((step.name, values[step.name]))
+                    values[step.name] = at
+                elif isinstance(step, Fail):
+                    raise Failure(at)
+                elif isinstance(step, Gate):
+                    self._pass_gate(node, world)
+                else:
+                    below = replace(world, handled=at) if step.handling else world
+                    call = self._call_from_sync if node.sync else self._call_from_async
+                    try:
+                        results.append(call(step, at, below))
+                    except Failure as error:
+                        if not step.catch:
+                            raise
+                        results.append(("caught", error.at))
+                    except _Cancelled:
+                        if not step.swallow:
+                            raise
+                        results.append("swallowed")
+                seen.append(tuple(values.values()))
+        finally:
+            for name, value in reversed(undo):
+                values[name] = value
+            seen.append(tuple(values.values()))
+            if node.sync:
+                self.told[path] = world.origin is not None and world.origin.cancelled
+        return path, tuple(results)
+
+    def _pass_gate(self, node: Node, world: World) -> None:
+        gate = world.gate
+        assert gate is not None
+        assert not gate.reached
+        gate.reached = True
+        if gate.does == "abandon":
+            assert world.origin is not None
+            world.origin.cancelled = True
+        if gate.does == "cancel":
+            for origin in gate.origins:
+                origin.cancelled = True
+            if not world.sheltered:
+                if not node.sync:
+                    raise _Cancelled
+                assert world.origin is not None
+                world.origin.cancels_next = True
+
+    def _call_from_sync(self, step: Call, at: Path, world: World) -> Any:
+        results = []
+        for number, child in enumerate(step.children):
+            path = (*at, number)
+            if child.sync:
+                results.append(self._run(child, path, world))
+                continue
+            if world.origin is not None and world.origin.cancels_next:
+                world.origin.cancels_next = False
+                raise _Cancelled
+            below = replace(
+                world,
+                origin=None,
+                waiting=world.waiting or world.thread,
+                blocked=(*world.blocked, world.thread),
+            )
+            if child.fresh:
+                below = replace(below, loop=("fresh", path), blocked=(*below.blocked, world.loop))
+            elif world.loop is None:
+                below = replace(below, loop=("kept", world.thread))
+            results.append(self._run(child, path, below))
+        return tuple(results)
+
+    def _call_from_async(self, step: Call, at: Path, world: World) -> Any:
+        children = [(child, (*at, number)) for number, child in enumerate(step.children)]
+        path = children[0][1]
+        is_task = step.how in AS_TASK or (step.how == "wait_for" and sys.version_info < (3, 12))
+        below = world.as_task() if is_task else world
+        match step.how:
+            case "shield":
+                with self._cancelled_inside(world):
+                    return self._await(*children[0], replace(below, sheltered=True))
+            case "cancel":
+                try:
+                    return self._await(*children[0], replace(below, gate=_Gate("cancel"), sheltered=False))
+                except _Cancelled:
+                    self.cancelled.append(path)
+                    return "cancelled"
+            case "withdraw":
+                self.cancelled.append(children[1][1])
+                return self._await(*children[0], replace(below, gate=_Gate("withdraw")))
+            case "abandon":
+                self.cancelled.append(path)
+                self._await(*children[0], replace(below, gate=_Gate("abandon")))
+                return "abandoned"
+        results = []
+        failure = None
+        for child in children:
+            try:
+                # Those beside it don't see what a task sets.
+                results.append(self._await(*child, below.as_task() if is_task else world))
+            except Failure as error:
+                if not is_task:
+                    raise
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return tuple(results)
+
+    def _await(self, child: Node, path: Path, world: World) -> Any:
+        if not child.sync:
+            return self._run(child, path, world)
+        thread = ("free", path)
+        if child.threads == "sensitive":
+            thread = world.waiting or world.own or "shared"
+        world = replace(world, thread=thread, origin=_Origin())
+        if child.separate:
+            world = replace(world, values=dict(world.values))
+        if child.hook:
+            self.hooks.append(path)
+            world.values[0] = "hook"
+        with self._cancelled_inside(world):
+            return self._run(child, path, world)
+
+    @contextlib.contextmanager
+    def _cancelled_inside(self, world: World) -> Iterator[None]:
+        """What comes back from a thread or a shield finds that it has been cancelled meanwhile."""
+        gate = world.gate
+        if gate is None or gate.does != "cancel" or gate.reached or world.sheltered:
+            yield
+            return
+        if world.origin is not None:
+            gate.origins.append(world.origin)
+        try:
+            yield
+        finally:
+            if gate.reached:
+                raise _Cancelled
+            if world.origin is not None:
+                gate.origins.remove(world.origin)
+
+
+# What it does
+
+
+class GateState:
+    """A gate, and the task that waits until somebody stands there. Made on that task's loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.reached = asyncio.Event()
+        self.delivered = asyncio.Event()  # the cancellation has come to the innermost await that it comes to
+        self._opened = threading.Event()
+        self._open_for_task: Callable[[], Any] = _nothing
+        self.entry: Path | None = None  # the sync function, called by async code, in which somebody stands
+
+    async def is_reached_by(self, task: "asyncio.Task[Any]") -> bool:
+        """False where *task* ends without."""
+        reached = asyncio.create_task(self.reached.wait())
+        await asyncio.wait([task, reached], return_when=asyncio.FIRST_COMPLETED)
+        reached.cancel()
+        await asyncio.wait([reached])
+        return self.reached.is_set()
+
+    def tell(self, event: asyncio.Event) -> None:
+        self._loop.call_soon_threadsafe(event.set)
+
+    def hold_thread(self, entry: Path) -> None:
+        self.entry = entry
+        self.tell(self.reached)
+        self._opened.wait()
+
+    async def hold_task(self) -> None:
+        loop = asyncio.get_running_loop()
+        opened = asyncio.Event()
+        self._open_for_task = partial(loop.call_soon_threadsafe, opened.set)
+        self.tell(self.reached)
+        try:
+            await opened.wait()
+        except CancelledError:
+            self._open_for_task = _nothing
+            self.tell(self.delivered)
+            raise
+
+    def open(self) -> None:
+        self._opened.set()
+        self._open_for_task()
+
+
+@types.coroutine
+def watched(
+    steps: Coroutine[Any, Any, Any], pending: Callable[[], Any], noted: Callable[[], Any]
+) -> Generator[Any, Any, Any]:
+    """Await *steps*; tell when it waits, and when it has taken note of a cancellation."""
+    resume: Callable[[], Any] = partial(steps.send, None)
+    tell = pending
+    while True:
+        try:
+            pause = resume()
+        except StopIteration as end:
+            return end.value
+        finally:
+            tell()
+        try:
+            yield pause
+        except GeneratorExit:
+            steps.close()
+            raise
+        except BaseException as error:
+            # The error of what was awaited comes this way, too.
+            tell = noted if isinstance(error, CancelledError) else _nothing
+            resume = partial(steps.throw, error)
+        else:
+            resume, tell = partial(steps.send, None), _nothing
+
+
+def _nothing() -> None:
+    pass
+
+
+async def outcome(awaitable: Awaitable[Any]) -> Any:
+    """The result, or the `Failure`."""
+    try:
+        return await awaitable
+    except Failure as error:
+        return error
+
+
+def read() -> Values:
+    return (*(variable.get() for variable in VARIABLES), *(getattr(LOCAL, name, None) for name in LOCALS))
+
+
+def assign(name: int, value: Any) -> Callable[[], Any]:
+    """Set a variable; gives what undoes it."""
+    if name < len(VARIABLES):
+        variable = VARIABLES[name]
+        return partial(variable.reset, variable.set(value))
+    attribute = LOCALS[name - len(VARIABLES)]
+    undo: Callable[[], Any] = partial(delattr, LOCAL, attribute)
+    if hasattr(LOCAL, attribute):
+        undo = partial(setattr, LOCAL, attribute, getattr(LOCAL, attribute))
+    setattr(LOCAL, attribute, value)
+    return undo
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is around a node: its gate, and the sync function that async code has called."""
+
+    gate: GateState | None = None
+    entry: Path | None = None
+
+
+class Run(Record):
+    """A tree as it runs. Each node writes to entries of its own."""
+
+    def __init__(self, tree: Node) -> None:
+        super().__init__()
+        self.tree = tree
+        self.handled: dict[Path, BaseException | None] = {}
+        self.threads: dict[Path, threading.Thread] = {}
+        self.loops: dict[Path, asyncio.AbstractEventLoop] = {}
+        self.failures: dict[Path, Failure] = {}
+        self.wrong: list[str] = []
+        self.executor: ThreadPoolExecutor
+        self.pool: WorkerPool
+
+    # Roots
+
+    def as_program(self) -> None:
+        self.threads[()] = threading.current_thread()
+        context = copy_context()
+        try:
+            self.outcome = "returned", context.run(self.run_sync, self.tree, (), Frame())
+        except Failure as error:
+            self._check(error)
+            self.outcome = "failed", error.at
+        self.values = context.run(read)
+
+    async def as_task(self) -> None:
+        try:
+            self.outcome = "returned", await self.run_async(self.tree, (), Frame())
+        except Failure as error:
+            self._check(error)
+            self.outcome = "failed", error.at
+        self.values = read()
+        while len(asyncio.all_tasks()) > 1:  # those of the bridges may be about to end
+            await asyncio.sleep(0)
+
+    # Nodes
+
+    def run_sync(self, node: Node, path: Path, frame: Frame) -> Any:
+        self._enter(node, path)
+        results: list[Any] = []
+        undo: list[Callable[[], Any]] = []
+        try:
+            for index, step in enumerate(node.steps):
+                at = (*path, index)
+                if isinstance(step, Set):
+                    self._set(step, at, undo)
+                elif isinstance(step, Fail):
+                    raise self._failure(at)
+                elif isinstance(step, Gate):
+                    assert frame.gate is not None
+                    assert frame.entry is not None
+                    frame.gate.hold_thread(frame.entry)
+                else:
+                    try:
+                        if step.handling:
+                            try:
+                                raise Handled(at)
+                            except Handled:
+                                results.append(self._call_from_sync(step, at, frame))
+                        else:
+                            results.append(self._call_from_sync(step, at, frame))
+                    except Failure as error:
+                        self._check(error)
+                        if not step.catch:
+                            raise
+                        results.append(("caught", error.at))
+                    except CancelledError:
+                        if not step.swallow:
+                            raise
+                        results.append("swallowed")
+                self.seen[path].append(read())
+        finally:
+            self._leave(path, undo)
+            self.told[path] = cancelled()
+        return path, tuple(results)
+
+    async def run_async(self, node: Node, path: Path, frame: Frame) -> Any:
+        self._enter(node, path)
+        results: list[Any] = []
+        undo: list[Callable[[], Any]] = []
+        try:
+            async with ThreadSensitiveContext() if node.own_thread else contextlib.nullcontext():
+                for index, step in enumerate(node.steps):
+                    at = (*path, index)
+                    if isinstance(step, Set):
+                        self._set(step, at, undo)
+                    elif isinstance(step, Fail):
+                        raise self._failure(at)
+                    elif isinstance(step, Gate):
+                        assert frame.gate is not None
+                        await frame.gate.hold_task()
+                    else:
+                        try:
+                            if step.handling:
+                                try:
+                                    raise Handled(at)
+                                except Handled:
+                                    results.append(await self._call_from_async(step, at, frame))
+                            else:
+                                results.append(await self._call_from_async(step, at, frame))
+                        except Failure as error:
+                            self._check(error)
+                            if not step.catch:
+                                raise
+                            results.append(("caught", error.at))
+                    self.seen[path].append(read())
+        finally:
+            self._leave(path, undo)
+        return path, tuple(results)
+
+    def _enter(self, node: Node, path: Path) -> None:
+        self.handled[path] = sys.exception()
+        self.threads[path] = threading.current_thread()
+        if path in self.seen:
+            self.wrong.append(f"{path} was called twice")
+        self.seen[path] = [read()]
+        try:
+            self.loops[path] = asyncio.get_running_loop()
+        except RuntimeError:
+            if not node.sync:
+                self.wrong.append(f"{path} is async code, and has no loop")
+        else:
+            if node.sync:
+                self.wrong.append(f"{path} is sync code, and runs on the thread of a loop")
+
+    def _leave(self, path: Path, undo: list[Callable[[], Any]]) -> None:
+        for restore in reversed(undo):
+            restore()
+        self.seen[path].append(read())
+
+    def _set(self, step: Set, at: Path, undo: list[Callable[[], Any]]) -> None:
+        restore = assign(step.name, at)
+        if step.undo:
+            undo.append(restore)
+
+    def _failure(self, at: Path) -> Failure:
+        self.failures[at] = Failure(at)
+        return self.failures[at]
+
+    def _check(self, error: Failure) -> None:
+        if self.failures.get(error.at) is not error:
+            self.wrong.append(f"{error!r} is not the object that was raised")
+
+    # Calls
+
+    def _call_from_sync(self, step: Call, at: Path, frame: Frame) -> Any:
+        results = []
+        for number, child in enumerate(step.children):
+            path = (*at, number)
+            if child.sync:
+                results.append(self.run_sync(child, path, frame))
+            else:
+                call = async_to_sync(self.run_async, force_new_loop=child.fresh)
+                results.append(call(child, path, replace(frame, entry=None)))
+        return tuple(results)
+
+    def _bridge(
+        self, child: Node, path: Path, abandon: bool = False
+    ) -> Callable[..., Coroutine[Any, Any, Any]]:
+        return sync_to_async(
+            self.run_sync,
+            thread_sensitive=child.threads == "sensitive",
+            executor={"executor": self.executor, "pool": self.pool}.get(child.threads),
+            context=copy_context() if child.separate else None,
+            abandon_on_cancel=abandon,
+            hook=partial(self._hook, path) if child.hook else None,
+        )
+
+    @contextlib.contextmanager
+    def _hook(self, path: Path) -> Iterator[None]:
+        self.hooks.append(path)
+        thread = threading.current_thread()
+        assign(0, "hook")
+        yield
+        if threading.current_thread() is not thread or thread is not self.threads[path]:
+            self.wrong.append(f"the hook of {path} was entered, run and left on different threads")
+
+    def _begin(
+        self, child: Node, path: Path, frame: Frame, pending: Callable[[], Any] = _nothing
+    ) -> Coroutine[Any, Any, Any]:
+        """What *child* gives, to be awaited."""
+        if not child.sync:
+            return self.run_async(child, path, frame)
+        coroutine = self._bridge(child, path)(child, path, replace(frame, entry=path))
+        gate = frame.gate
+        if gate is None and pending is _nothing:
+            return coroutine
+
+        def noted() -> None:
+            if gate is not None and gate.entry == path:
+                gate.tell(gate.delivered)
+
+        async def watch() -> Any:
+            return await watched(coroutine, pending, noted)
+
+        return watch()
+
+    async def _call_from_async(self, step: Call, at: Path, frame: Frame) -> Any:
+        children = [(child, (*at, number)) for number, child in enumerate(step.children)]
+        begin = [partial(self._begin, child, path, frame) for child, path in children]
+        results: list[Any]
+        match step.how:
+            case "await":
+                return tuple([await one() for one in begin])
+            case "gather":
+                results = await asyncio.gather(*(one() for one in begin), return_exceptions=True)
+            case "task":
+                tasks = [asyncio.create_task(outcome(one())) for one in begin]
+                results = [await task for task in tasks]
+            case "group":
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(outcome(one())) for one in begin]
+                results = [task.result() for task in tasks]
+            case "wait_for":
+                results = [await asyncio.wait_for(begin[0](), TIME_LIMIT * 2)]
+            case "outlive":
+                results = [await self._outlive(begin[0], step.elsewhere)]
+            case "shield":
+                return await self._shield(begin[0](), frame)
+            case "cancel":
+                return await self._cancel(*children[0])
+            case "withdraw":
+                return await self._withdraw(*children)
+            case "abandon":
+                return await self._abandon(*children[0])
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return tuple(results)
+
+    async def _outlive(self, begin: Callable[[], Coroutine[Any, Any, Any]], elsewhere: bool) -> Any:
+        opened = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        tasks = []
+
+        async def late() -> Any:
+            await opened.wait()
+            return await begin()
+
+        async def start() -> None:
+            tasks.append(asyncio.create_task(late()))
+
+        def leave_behind() -> None:
+            async_to_sync(start)()
+            loop.call_soon_threadsafe(opened.set)
+
+        await sync_to_async(leave_behind, thread_sensitive=not elsewhere)()
+        return await tasks[0]
+
+    async def _shield(self, coroutine: Coroutine[Any, Any, Any], frame: Frame) -> Any:
+        task = asyncio.create_task(coroutine)
+        try:
+            return await asyncio.shield(task)
+        except CancelledError:
+            assert frame.gate is not None
+            frame.gate.tell(frame.gate.delivered)
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()
+            raise
+
+    async def _cancel(self, child: Node, path: Path) -> Any:
+        gate = GateState()
+        task = asyncio.create_task(self._begin(child, path, Frame(gate)))
+        if not await gate.is_reached_by(task):
+            return await task
+        task.cancel()
+        await gate.delivered.wait()
+        gate.open()
+        await self._has_to_be_cancelled(task, path)
+        return "cancelled"
+
+    async def _withdraw(self, first: tuple[Node, Path], second: tuple[Node, Path]) -> Any:
+        gate = GateState()
+        holder = asyncio.create_task(self._begin(*first, Frame(gate)))
+        if await gate.is_reached_by(holder):
+            pending = asyncio.Event()
+            task = asyncio.create_task(self._begin(*second, Frame(), pending.set))
+            await pending.wait()
+            task.cancel()
+            await self._has_to_be_cancelled(task, second[1])
+            gate.open()
+        return await holder
+
+    async def _abandon(self, child: Node, path: Path) -> Any:
+        gate = GateState()
+        task = asyncio.create_task(self._bridge(child, path, abandon=True)(child, path, Frame(gate, path)))
+        if not await gate.is_reached_by(task):
+            return await task
+        task.cancel()
+        await self._has_to_be_cancelled(task, path)
+        gate.open()
+        while path not in self.told:
+            await asyncio.sleep(0)  # let the thread go on; `time_limit` ends this
+        return "abandoned"
+
+    async def _has_to_be_cancelled(self, task: "asyncio.Task[Any]", path: Path) -> None:
+        await asyncio.wait([task])
+        self.cancelled.append(path)
+        if not task.cancelled():
+            self.wrong.append(f"the cancellation of {path} was swallowed: {task!r}")
+            task.exception()
+
+
+# The comparison
+
+Root: TypeAlias = Callable[[Run], None]
+
+
+def main_thread(run: Run) -> None:
+    run.as_program()
+
+
+def other_thread(run: Run) -> None:
+    thread = threading.Thread(target=run.as_program)
+    thread.start()
+    thread.join()
+
+
+def loop_thread(run: Run) -> None:
+    with LoopThread() as loop:
+        set_default_loop(loop)
+        try:
+            run.as_program()
+        finally:
+            set_default_loop(None)
+
+
+def kept_uvloop(run: Run) -> None:
+    set_loop_factory(uvloop.new_event_loop)
+    try:
+        run.as_program()
+    finally:
+        set_loop_factory(None)
+
+
+def running_loop(run: Run) -> None:
+    asyncio.run(run.as_task(), debug=False)
+
+
+def debugged_loop(run: Run) -> None:
+    asyncio.run(run.as_task(), debug=True)
+
+
+def running_uvloop(run: Run) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run.as_task())
+
+
+KEEPING: Final[set[Root]] = {main_thread, kept_uvloop}  # the loop stays open for the next call
+
+# The thread of all sensitive calls that belong nowhere else.
+SHARED: list[threading.Thread] = []
+
+
+def check(tree: Node, root: Root, capture: Any) -> None:
+    """Run *tree* from *root*, and compare."""
+    expected = Expected(tree)
+    run = Run(tree)
+    with (
+        time_limit(f"check({tree!r}, {root.__name__}, ...)", capture),
+        ThreadPoolExecutor(NODES) as run.executor,
+        WorkerPool() as run.pool,
+    ):
+        root(run)
+        all_calls_have_ended()
+    assert run.wrong == []
+    assert run.outcome == expected.outcome
+    assert run.seen == expected.seen
+    assert run.values == expected.values
+    assert run.told == expected.told
+    assert sorted(run.hooks) == sorted(expected.hooks)
+    assert sorted(run.cancelled) == sorted(expected.cancelled)
+    for path, at in expected.handled.items():
+        error = run.handled[path]
+        assert at is None or (isinstance(error, Handled) and error.at == at), (
+            f"{path} was called in another except"
+        )
+    check_places(run, expected)
+    check_loops(run, expected, root)
+
+
+def check_places(run: Run, expected: Expected) -> None:
+    known: dict[Any, Any] = {"root": run.threads[()] if run.tree.sync else run.loops[()]}
+    if SHARED and SHARED[0].is_alive():
+        known["shared"] = SHARED[0]
+    for path, place in expected.places.items():
+        actual = run.threads[path] if place.sync else run.loops[path]
+        assert known.setdefault(place.name, actual) is actual, f"{path} has to run on {place.name}"
+        if place.name == "root":
+            assert run.threads[path] is run.threads[()]
+    for path, place in expected.places.items():
+        actual = run.threads[path] if place.sync else run.loops[path]
+        for other in place.apart_from:
+            assert place.name == other or known.get(other) is not actual, f"{path} runs on {other}"
+    if "shared" in known:
+        SHARED[:] = [known["shared"]]
+
+
+def check_loops(run: Run, expected: Expected, root: Root) -> None:
+    for path, loop in run.loops.items():
+        assert asyncio.all_tasks(loop) == set()
+        is_kept = root in KEEPING and expected.places[path].name == ("kept", "root")
+        assert loop.is_closed() is not is_kept, f"{path} ran on {loop}"
+
+
+def all_calls_have_ended() -> None:
+    for pool in list(workers._POOLS):
+        # The shared thread is leased for good.
+        leased = 1 if pool is strand.leases else 0
+        while (stats := pool.stats()).busy > leased or stats.waiting:
+            time.sleep(0)  # let them go on; `time_limit` ends this
+
+
+@contextlib.contextmanager
+def time_limit(doing: str, capture: Any) -> Iterator[None]:
+    """End the process where the block takes too long; tell what was done, and where each thread stands."""
+
+    def expire() -> None:
+        with capture.disabled():
+            sys.stderr.write(f"\nThis hangs:\n{doing}\n")
+            faulthandler.dump_traceback()
+            os._exit(1)
+
+    timer = threading.Timer(TIME_LIMIT, expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
