@@ -7,9 +7,8 @@ Which loop runs the async code, the first of these that there is:
 """
 
 import inspect
-import sys
 import warnings
-from asyncio import get_running_loop
+from asyncio import _get_running_loop  # which raises nothing
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import (
     AbstractAsyncContextManager,
@@ -34,7 +33,7 @@ from asgiadapt._threads.context import bring_back, place_variable, run_moved
 from asgiadapt._threads.conversation import Conversation
 from asgiadapt._threads.kept_loop import call_on_kept_loop, call_on_new_loop
 from asgiadapt._threads.loop_thread import LoopThread, default_loop
-from asgiadapt._threads.loops import Loop
+from asgiadapt._threads.loops import Loop, in_trio
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -165,11 +164,8 @@ def _escaped(escape: Callable[[Callable[[], Any]], Any], function: Callable[[], 
 
 
 def _refuse_running_loop() -> None:
-    try:
-        get_running_loop()
-    except RuntimeError:
-        if "trio" not in sys.modules or not sys.modules["trio"].lowlevel.in_trio_run():
-            return
+    if _get_running_loop() is None and not in_trio():
+        return
     raise DeadlockError(
         "You cannot use async_to_sync in the same thread as an async event loop - just await the async "
         "function directly. Sync code between them can be called through sync_to_async, which runs it on "

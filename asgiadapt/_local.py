@@ -10,25 +10,6 @@ from asgiadapt._threads.context import Owned, OwnedForGood, use
 _NO_VALUES: dict[str, Any] = {}
 
 
-class _Values:
-    """Attributes in a context variable, as copies: a task that changes them changes its own only."""
-
-    __slots__ = ("_kind", "_variable")
-
-    def __init__(self, kind: type[Owned]) -> None:
-        self._kind = kind
-        self._variable: ContextVar[Owned | None] = ContextVar("asgiadapt.Local", default=None)
-
-    def all(self) -> dict[str, Any]:
-        """Not to be changed."""
-        owned = self._variable.get()
-        return owned.values if owned is not None and owned.is_mine() else _NO_VALUES
-
-    def replace(self, values: dict[str, Any]) -> None:
-        use.of_locals = True
-        self._variable.set(self._kind(values))
-
-
 class _OfEachThread(local):
     """What a thread-critical `Local` keeps for code outside of an event loop."""
 
@@ -54,37 +35,54 @@ class Local:
     from any thread.
     """
 
-    __slots__ = ("_asgiadapt_threads", "_asgiadapt_values")
+    # A context variable, and for a thread-critical one what threads without a loop keep.
+    __slots__ = ("_asgiadapt_threads", "_asgiadapt_variable")
 
     def __init__(self, thread_critical: bool = False) -> None:
-        set_slot = object.__setattr__
-        set_slot(self, "_asgiadapt_values", _Values(OwnedForGood if thread_critical else Owned))
-        set_slot(self, "_asgiadapt_threads", _OfEachThread() if thread_critical else None)
+        variable: ContextVar[Owned | None] = ContextVar("asgiadapt.Local", default=None)
+        object.__setattr__(self, "_asgiadapt_variable", variable)
+        object.__setattr__(self, "_asgiadapt_threads", _OfEachThread() if thread_critical else None)
 
     def __init_subclass__(cls) -> None:
         raise TypeError("asgiadapt.Local cannot be subclassed; keep one as an attribute instead.")
 
     def __getattr__(self, key: str) -> Any:
         try:
-            if (threads := self._asgiadapt_threads) is not None and _get_running_loop() is None:
-                return threads.values[key]
-            return self._asgiadapt_values.all()[key]
+            return _values_of(self)[key]
         except KeyError:
             raise AttributeError(f"{self!r} object has no attribute {key!r}") from None
 
     def __setattr__(self, key: str, value: Any) -> None:
         if key in Local.__slots__:
             raise AttributeError(f"Cannot set attribute {key!r} on Local")
-        if (threads := self._asgiadapt_threads) is not None and _get_running_loop() is None:
-            threads.values[key] = value
-        else:
-            self._asgiadapt_values.replace({**self._asgiadapt_values.all(), key: value})
+        _replace(self, {**_values_of(self), key: value})
 
     def __delattr__(self, key: str) -> None:
-        on_thread = (threads := self._asgiadapt_threads) is not None and _get_running_loop() is None
-        values = threads.values if on_thread else self._asgiadapt_values.all().copy()
+        values = _values_of(self).copy()
         if key not in values:
             raise AttributeError(f"{self!r} object has no attribute {key!r}")
         del values[key]
-        if not on_thread:
-            self._asgiadapt_values.replace(values)
+        _replace(self, values)
+
+
+# Not methods, since their names would stand in the way of attributes. Values are replaced and never changed,
+# so that a task changes its own only.
+
+
+def _values_of(namespace: Local) -> dict[str, Any]:
+    threads = namespace._asgiadapt_threads
+    if threads is not None and _get_running_loop() is None:
+        return threads.values  # type: ignore[no-any-return]
+    owned = namespace._asgiadapt_variable.get()
+    return _NO_VALUES if owned is None or not owned.is_mine() else owned.values
+
+
+def _replace(namespace: Local, values: dict[str, Any]) -> None:
+    threads = namespace._asgiadapt_threads
+    if threads is None:
+        use.of_locals = True
+        namespace._asgiadapt_variable.set(Owned(values))
+    elif _get_running_loop() is None:
+        threads.values = values
+    else:
+        namespace._asgiadapt_variable.set(OwnedForGood(values))

@@ -11,6 +11,7 @@ import sys
 from asyncio import CancelledError
 from collections.abc import Callable
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from asgiadapt._errors import LoopStopped
@@ -18,26 +19,26 @@ from asgiadapt._threads import interrupts
 from asgiadapt._threads.calling_thread import CallingThread, nearest_waiting_thread, waiting_thread
 from asgiadapt._threads.calls import here, without_our_frames
 from asgiadapt._threads.context import bring_back, move_in, use
-from asgiadapt._threads.loops import Cancellable, Loop, StandStill
+from asgiadapt._threads.loops import Loop, Spawned, StandStill
 
 
 class AsyncCall:
     __slots__ = (
         "_args",
         "_before",
-        "_cancelled",
         "_function",
         "_kwargs",
         "_loop",
         "_surrounding",
-        "_task",
         "caller",
+        "cancelled",
         "context",
         "error",
         "given_up",
         "interruption",
         "over",
         "result",
+        "task",
     )
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -50,8 +51,8 @@ class AsyncCall:
         self.context.run(waiting_thread.set, self.caller)
         self._before = self.context.copy()
         self._loop: Loop | None = None
-        self._task: Cancellable | None = None
-        self._cancelled = self.given_up = False
+        self.task: Spawned | None = None  # which runs `run_on_loop`
+        self.cancelled = self.given_up = False
         self.interruption: BaseException | None = None
         self.over = False
         self.result: Any = None
@@ -60,8 +61,11 @@ class AsyncCall:
 
     # On the loop
 
-    async def run_on_loop(self) -> None:
-        """Call and await the function, in a task of its own with the call's context. Nothing is raised."""
+    async def run_on_loop(self, at_end: Callable[[], None]) -> None:
+        """Call and await the function, in a task of its own with the call's context; and then *at_end*.
+
+        Nothing is raised.
+        """
         function, args, kwargs, surrounding = self._function, self._args, self._kwargs, self._surrounding
         self._let_go()
         try:
@@ -74,28 +78,26 @@ class AsyncCall:
             self.error = None
         except BaseException as error:
             self.error = without_our_frames(error)
+        at_end()
 
     def _start_on_loop(self) -> None:
         if self.given_up or self._loop is None:
             return
+        if self.cancelled:
+            self._end_on_loop()
+            return
         try:
-            self.begun_as(self._loop.spawn(self.run_on_loop, self.context, self._end_on_loop))
+            self.task = self._loop.spawn(partial(self.run_on_loop, self._end_on_loop), self.context)
         except BaseException as error:  # by a task factory of the loop's
             self.error = error
-            self._end_on_loop(None)
-
-    def begun_as(self, task: Cancellable) -> None:
-        """The task that runs `run_on_loop`."""
-        self._task = task
-        if self._cancelled:
-            task.cancel()
+            self._end_on_loop()
 
     def cancel_on_loop(self) -> None:
-        self._cancelled = True
-        if self._task is not None:
-            self._task.cancel()
+        self.cancelled = True
+        if self.task is not None:
+            self.task.cancel()
 
-    def _end_on_loop(self, task: Any) -> None:
+    def _end_on_loop(self) -> None:
         self.over = True
         self.caller.wake()
 
@@ -124,7 +126,7 @@ class AsyncCall:
         begun = interrupts.begin(self)
         try:
             if origin is not None and origin.begin_to_wait(self):
-                self._cancelled = True
+                self.cancelled = True
             try:
                 run()
             finally:
@@ -136,7 +138,7 @@ class AsyncCall:
         finally:
             interrupts.end(begun)
             self._let_go()
-            self._loop = self._task = None
+            self._loop = self.task = None
             bring_back(self._before, self.context)
         return self._outcome()
 
@@ -149,6 +151,10 @@ class AsyncCall:
                 call = self.caller.next_call(stand_still.look_seconds)
                 if call is not None:
                     call.run()
+                elif self.task is not None and self.task.done():
+                    # Cancelled by others before it began, it has told nobody. (A callback of every task would
+                    # cost every call an iteration of the loop.)
+                    self.over = True
                 elif self.caller.is_inherited() or stand_still.is_lasting():
                     # Unless it was over in this very moment.
                     self.given_up = not self.over

@@ -9,7 +9,6 @@ thread, does not see them. When we carry a context across, they change hands; th
 `Local` do not.
 """
 
-import weakref
 from asyncio import _get_running_loop
 from collections.abc import Callable
 from contextvars import Context, ContextVar
@@ -28,14 +27,13 @@ class Owned:
         self.values: Final = values
         self._thread = get_ident()
         # A loop that `async_to_sync` has started may go on on another thread.
-        loop = _get_running_loop()
-        self._loop = None if loop is None else weakref.ref(loop)
+        self._loop = _get_running_loop()
 
     def is_mine(self) -> bool:
         """Whether this thread owns them, or the loop that it runs."""
         if self._thread == get_ident():
             return True
-        return self._loop is not None and self._loop() is _get_running_loop() is not None
+        return self._loop is not None and self._loop is _get_running_loop()
 
 
 class OwnedForGood(Owned):

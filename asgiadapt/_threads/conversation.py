@@ -15,7 +15,7 @@ from typing import Any
 from asgiadapt._errors import LoopStopped
 from asgiadapt._threads.calls import without_our_frames
 from asgiadapt._threads.context import bring_back
-from asgiadapt._threads.loops import Cancellable, Waiter, running_loop
+from asgiadapt._threads.loops import Spawned, Waiter, running_loop
 
 
 class _Step:
@@ -34,7 +34,7 @@ class _Step:
 
 class Conversation:
     def __init__(self) -> None:
-        self._task: Cancellable | None = None
+        self._task: Spawned | None = None
         self._idle: Waiter | None = None
         self._step: _Step | None = None
         self._ended = False

@@ -68,9 +68,10 @@ class KeptLoop:
 
     def _run(self, call: AsyncCall) -> None:
         loop = self._loop
-        task = asyncio.Task(call.run_on_loop(), loop=loop, context=call.context)
-        call.begun_as(task)
-        self._drive(call, task)
+        if not call.cancelled:
+            # It is the first that this loop does, so nobody can cancel it before it has begun.
+            call.task = task = asyncio.Task(call.run_on_loop(loop.stop), loop=loop, context=call.context)
+            self._drive(call, task)
         if self._tasks or _has_ready(loop) or not self._has_no_more_than_tasks():
             self._drive(call, asyncio.Task(self._clean_up(), loop=loop, context=Context()))
         if not _is_at_rest(loop):
@@ -82,7 +83,6 @@ class KeptLoop:
     def _drive(self, call: AsyncCall, task: "asyncio.Task[None]") -> None:
         """Run the loop until *task* is done, and meanwhile what is sent to this thread."""
         call.over = False
-        task.add_done_callback(self._stop_after, context=_NO_CONTEXT)
         while not task.done():
             call.caller.run_loop(partial(self._run_loop, call), self._stop_loop)
             if task.done():
@@ -95,9 +95,6 @@ class KeptLoop:
             if not handover.taken():
                 call.serve()
         call.over = True
-
-    def _stop_after(self, task: Any) -> None:
-        self._loop.stop()
 
     def _stop_loop(self, from_its_thread: bool) -> None:
         if from_its_thread:
@@ -134,27 +131,34 @@ class KeptLoop:
 
     async def _clean_up(self) -> None:
         """What asyncio.run() does at its end, except that the loop lives on."""
+        try:
+            for _ in range(_ROUNDS_OF_CLEANING):
+                if not await self._cancel_what_is_left():
+                    break
+        finally:
+            self._loop.set_task_factory(self._make_task)
+            self._loop.stop()
+
+    async def _cancel_what_is_left(self) -> bool:
+        """False where nothing was."""
         loop = self._loop
-        for _ in range(_ROUNDS_OF_CLEANING):
-            known = self._tasks if loop.get_task_factory() is self._make_task else asyncio.all_tasks(loop)
-            tasks = [task for task in known if not task.done() and task is not asyncio.current_task()]
-            generators = list(_generators_of(loop))
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for task in tasks:
-                if not task.cancelled() and (error := task.exception()) is not None:
-                    _report(loop, "a task failed after async_to_sync() had cancelled it", error)
-            for generator in generators:
-                _generators_of(loop).discard(generator)
-                try:
-                    await generator.aclose()
-                except Exception as error:
-                    _report(loop, "an async generator failed after async_to_sync() had closed it", error)
-            await asyncio.sleep(0)
-            if not tasks and not generators:
-                break
-        loop.set_task_factory(self._make_task)
+        known = self._tasks if loop.get_task_factory() is self._make_task else asyncio.all_tasks(loop)
+        tasks = [task for task in known if not task.done() and task is not asyncio.current_task()]
+        generators = list(_generators_of(loop))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _report(loop, "a task failed after async_to_sync() had cancelled it", error)
+        for generator in generators:
+            _generators_of(loop).discard(generator)
+            try:
+                await generator.aclose()
+            except Exception as error:
+                _report(loop, "an async generator failed after async_to_sync() had closed it", error)
+        await asyncio.sleep(0)
+        return bool(tasks or generators)
 
 
 class _Handover:
@@ -232,7 +236,6 @@ class _Settings:
         self.factory: LoopFactory | None = None
 
 
-_NO_CONTEXT = Context()
 _NO_GENERATORS: "weakref.WeakSet[AsyncGenerator[Any, Any]]" = weakref.WeakSet()
 _ALL: "weakref.WeakSet[KeptLoop]" = weakref.WeakSet()
 _kept = _Kept()

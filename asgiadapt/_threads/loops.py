@@ -48,6 +48,12 @@ class Cancellable(Protocol):
     def cancel(self) -> Any: ...
 
 
+class Spawned(Cancellable, Protocol):
+    """A task."""
+
+    def done(self) -> bool: ...
+
+
 class Outcome(Protocol):
     """What will be over at some time; the waiter is then told."""
 
@@ -96,8 +102,8 @@ class Loop(Protocol):
         self,
         function: Callable[[], Coroutine[Any, Any, None]],
         context: Context,
-        ended: Callable[[Any], object],
-    ) -> Cancellable:
+        ended: Callable[[Any], object] | None = None,
+    ) -> Spawned:
         """Run *function* as a task that belongs to nobody, then call *ended*."""
         ...
 
@@ -197,10 +203,11 @@ class AsyncioLoop:
         self,
         function: Callable[[], Coroutine[Any, Any, None]],
         context: Context,
-        ended: Callable[[Any], object],
+        ended: Callable[[Any], object] | None = None,
     ) -> asyncio.Task[None]:
         task = self.loop.create_task(function(), context=context)
-        task.add_done_callback(ended, context=self._context)
+        if ended is not None:
+            task.add_done_callback(ended, context=self._context)
         return task
 
     def forget_cancellation(self) -> None:
@@ -314,19 +321,21 @@ class TrioLoop:
         self,
         function: Callable[[], Coroutine[Any, Any, None]],
         context: Context,
-        ended: Callable[[Any], object],
-    ) -> Cancellable:
-        scope = self._trio.CancelScope()
+        ended: Callable[[Any], object] | None = None,
+    ) -> Spawned:
+        scope = _TrioScope(self._trio.CancelScope())
 
         async def run() -> None:
             try:
-                with scope:
+                with scope.scope:
                     await function()
             finally:
-                ended(None)
+                scope.over = True
+                if ended is not None:
+                    ended(None)
 
         self._trio.lowlevel.spawn_system_task(run, context=context)
-        return cast(Cancellable, scope)
+        return scope
 
     def forget_cancellation(self) -> None:
         """Trio's scopes stay cancelled."""
@@ -349,6 +358,20 @@ class TrioLoop:
 
     def is_running(self) -> bool:
         return True
+
+
+class _TrioScope:
+    """A task, by the scope around it."""
+
+    def __init__(self, scope: Any) -> None:
+        self.scope = scope
+        self.over = False
+
+    def cancel(self) -> None:
+        self.scope.cancel()
+
+    def done(self) -> bool:
+        return self.over
 
 
 class _TrioWaiter:
@@ -386,6 +409,11 @@ def running_asyncio_loop() -> AsyncioLoop | None:
     if known is None or known.loop is not loop:
         known = _running.loop = AsyncioLoop(loop)
     return known
+
+
+def in_trio() -> bool:
+    """Whether trio runs on this thread."""
+    return "trio" in sys.modules and sys.modules["trio"].lowlevel.in_trio_run()
 
 
 def running_loop() -> Loop:

@@ -11,7 +11,7 @@ from tests.fuzz import nestings
 from tests.fuzz.nestings import Root, check, trees
 
 # An example is a small program of its own, with some ten threads.
-fewer = settings(max_examples=settings().max_examples // 5)
+fewer = settings(max_examples=settings().max_examples // 3)
 
 
 @pytest.mark.parametrize(
