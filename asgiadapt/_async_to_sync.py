@@ -204,11 +204,9 @@ def _iterated(options: _Options, make: Callable[..., Any]) -> Callable[..., Gene
         is_open = True
         try:
             while True:
-                is_open = False  # should the step raise
-                more, item = steps.take(_step, resume, *given)
-                if not more:
+                is_open, item = steps.take(_step, resume, *given)
+                if not is_open:
                     return
-                is_open = True
                 try:
                     answer = yield item
                 except GeneratorExit:

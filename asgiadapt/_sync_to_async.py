@@ -136,13 +136,16 @@ class _Options:
         self.hook = hook
         self.strand: Strand | None = None
 
-    def on_one_thread(self) -> "_Options":
-        """The same for calls that belong together. Their thread is leased, and given back with ``close``."""
+    def refuse_to_abandon(self) -> None:
+        """Say at once what does not go together."""
         if self.abandon:
             raise TypeError(
                 "abandon_on_cancel cannot be used for a generator or a context manager: what was left "
                 "running could not be closed."
             )
+
+    def on_one_thread(self) -> "_Options":
+        """The same for calls that belong together. Their thread is leased, and given back with ``close``."""
         options = _Options(self._sensitive, self._executor, self.context, False, self.hook)
         if not self._sensitive and self._executor is None:
             options.strand = Strand()
@@ -195,7 +198,9 @@ def _awaited(
         try:
             await call.waiter
         except GeneratorExit:
-            call.abandon()  # nothing can be awaited any more
+            # Nothing can be awaited any more.
+            if call.abandon() and place is not None:
+                place.leave_thread()
             raise
         except BaseException as cancellation:
             if await call.leave(abandon=options.abandon, certain=certain) and place is not None:
@@ -220,7 +225,7 @@ def _step(resume: Callable[..., T], *args: Any) -> tuple[bool, T | None]:
 
 def _iterated(options: _Options, make: Callable[P, Any]) -> Callable[P, AsyncGenerator[Any, Any]]:
     """What *make* gives, each step on a thread when it is asked for, and closed there in the end."""
-    options.on_one_thread()  # says at once what does not go together
+    options.refuse_to_abandon()
 
     async def iterate_in_thread(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
         __traceback_hide__ = __tracebackhide__ = True
@@ -233,11 +238,9 @@ def _iterated(options: _Options, make: Callable[P, Any]) -> Callable[P, AsyncGen
         is_open = True
         try:
             while True:
-                is_open = False  # should the step raise
-                more, item = await step(resume, *given)
-                if not more:
+                is_open, item = await step(resume, *given)
+                if not is_open:
                     return
-                is_open = True
                 try:
                     answer = yield item
                 except GeneratorExit:
@@ -264,7 +267,9 @@ class _EnteredInThread(AbstractAsyncContextManager[T, bool | None]):
     """A context manager that is entered and left on a thread."""
 
     def __init__(self, options: _Options, make: Callable[[], AbstractContextManager[T, bool | None]]) -> None:
-        self._options = options.on_one_thread()
+        options.refuse_to_abandon()
+        self._options = options
+        self._its_thread = options
         self._make = make
         self._manager: AbstractContextManager[T, bool | None] | None = None
 
@@ -275,13 +280,14 @@ class _EnteredInThread(AbstractAsyncContextManager[T, bool | None]):
         return value
 
     async def __aenter__(self) -> T:
+        self._its_thread = self._options.on_one_thread()
         try:
-            return await _awaited(self._options, self._enter)()
+            return await _awaited(self._its_thread, self._enter)()
         except BaseException as error:
             # Cancelled while it was being entered: the block will not run, and so nobody would leave it.
             if self._manager is not None:
                 await self.__aexit__(type(error), error, error.__traceback__)
-            self._options.close()
+            self._its_thread.close()
             raise
 
     async def __aexit__(
@@ -294,16 +300,16 @@ class _EnteredInThread(AbstractAsyncContextManager[T, bool | None]):
         if manager is None:
             raise RuntimeError("the context manager was not entered")
         try:
-            leave = _awaited(self._options, type(manager).__exit__, certain=True)
+            leave = _awaited(self._its_thread, type(manager).__exit__, certain=True)
             return await leave(manager, kind, error, traceback)
         finally:
-            self._options.close()
+            self._its_thread.close()
 
 
 def _entered(
     options: _Options, make: Callable[P, AbstractContextManager[T, bool | None]]
 ) -> Callable[P, AbstractAsyncContextManager[T, bool | None]]:
-    options.on_one_thread()  # as above
+    options.refuse_to_abandon()
 
     def enter_in_thread(*args: P.args, **kwargs: P.kwargs) -> _EnteredInThread[T]:
         return _EnteredInThread(options, partial(make, *args, **kwargs))

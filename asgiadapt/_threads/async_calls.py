@@ -12,14 +12,20 @@ from asyncio import CancelledError
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
-from typing import Any
+from time import monotonic
+from typing import Any, Final
 
 from asgiadapt._errors import LoopStopped
 from asgiadapt._threads import interrupts
 from asgiadapt._threads.calling_thread import CallingThread, nearest_waiting_thread, waiting_thread
-from asgiadapt._threads.calls import here, without_our_frames
+from asgiadapt._threads.calls import Waiting, here, without_our_frames
 from asgiadapt._threads.context import bring_back, move_in, use
+from asgiadapt._threads.dependencies import waits_for
 from asgiadapt._threads.loops import Loop, Spawned, StandStill
+
+# So long the thread waits before it asks whether calls that wait for it further out are needed; then
+# twice as long each time.
+_PATIENCE: Final = 0.02
 
 
 class AsyncCall:
@@ -28,7 +34,10 @@ class AsyncCall:
         "_before",
         "_function",
         "_kwargs",
+        "_look_at",
         "_loop",
+        "_outer",
+        "_patience",
         "_surrounding",
         "caller",
         "cancelled",
@@ -51,6 +60,9 @@ class AsyncCall:
         self.context.run(waiting_thread.set, self.caller)
         self._before = self.context.copy()
         self._loop: Loop | None = None
+        self._patience = _PATIENCE
+        self._look_at: float | None = None
+        self._outer: tuple[Waiting, ...] = ()  # where other calls wait for the thread that waits here
         self.task: Spawned | None = None  # which runs `run_on_loop`
         self.cancelled = self.given_up = False
         self.interruption: BaseException | None = None
@@ -97,6 +109,14 @@ class AsyncCall:
         if self.task is not None:
             self.task.cancel()
 
+    def _take_over_on_loop(self) -> None:
+        """Let the thread run calls that wait for it further out, where the function waits for them."""
+        if self.over:
+            return  # so the thread is there again
+        for place in self._outer:
+            for call in place.withdraw(lambda call: waits_for(self.task, call.waiter)):
+                self.caller.submit(call)
+
     def _end_on_loop(self) -> None:
         self.over = True
         self.caller.wake()
@@ -122,7 +142,12 @@ class AsyncCall:
     def run(self, loop: Loop, run: Callable[[], None]) -> Any:
         """``run()``, after which the call is over; and the outcome."""
         self._loop = loop
-        origin = here.origin
+        origin, places = here.origin, here.places
+        self._outer = places
+        inners = [place.inner for place in places]
+        for place in places:
+            place.inner = self.caller
+        here.places = (*places, self.caller)
         begun = interrupts.begin(self)
         try:
             if origin is not None and origin.begin_to_wait(self):
@@ -137,6 +162,9 @@ class AsyncCall:
                 self.run_what_was_sent()
         finally:
             interrupts.end(begun)
+            here.places = places
+            for place, inner in zip(places, inners, strict=True):
+                place.inner = inner
             self._let_go()
             self._loop = self.task = None
             bring_back(self._before, self.context)
@@ -148,7 +176,7 @@ class AsyncCall:
         stand_still = StandStill(self._loop)
         while not self.over:
             try:
-                call = self.caller.next_call(stand_still.look_seconds)
+                call = self.caller.next_call(self._look_outside(stand_still.look_seconds))
                 if call is not None:
                     call.run()
                 elif self.task is not None and self.task.done():
@@ -171,6 +199,20 @@ class AsyncCall:
                 "the event loop that runs the async function was closed or stopped, or has stayed behind in "
                 "the parent process, before the function had ended; keep it running until then."
             )
+
+    def _look_outside(self, longest: float) -> float:
+        """See to calls that wait for this thread further out, now and then; for how long to wait."""
+        if not any(place.has_calls() for place in self._outer):
+            return longest
+        now = monotonic()
+        if self._look_at is None:
+            self._look_at = now + self._patience
+        elif now >= self._look_at:
+            assert self._loop is not None
+            self._loop.post(self._take_over_on_loop)
+            self._patience = min(2 * self._patience, longest)
+            self._look_at = now + self._patience
+        return self._look_at - now
 
     def run_what_was_sent(self) -> None:
         while self.caller.has_calls():

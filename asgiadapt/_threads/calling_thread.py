@@ -4,7 +4,7 @@ Guarantees
     `submit` may be called from any thread. It says no once the thread has gone on, and the caller then asks
     the next one outward. What was taken is run: in the order of arrival, on this thread.
     A call is run by the wait that it was sent to and by no other, so that sync code which waits for async
-    code is interrupted by nothing but what that async code itself calls.
+    code is interrupted by nothing but what that async code itself calls, or waits for.
     A call that only the thread that sends it could run is refused with `DeadlockError`.
 """
 
@@ -16,6 +16,7 @@ from threading import Lock, get_ident
 from typing import Any, Final, Protocol
 
 from asgiadapt._errors import DeadlockError
+from asgiadapt._threads.calls import Wakeable
 from asgiadapt._threads.context import place_variable
 
 OWN_THREAD: Final = (
@@ -26,6 +27,8 @@ OWN_THREAD: Final = (
 
 
 class Runnable(Protocol):
+    waiter: Any  # what is awaited for it
+
     def run(self) -> bool:
         """Do the work; nothing is raised. False where whoever waited for it has left meanwhile."""
         ...
@@ -42,10 +45,11 @@ class Place(Protocol):
 class CallingThread:
     """One wait of one thread."""
 
-    __slots__ = ("_calls", "_mutex", "_open", "_stop_loop", "is_inherited", "outer", "thread")
+    __slots__ = ("_calls", "_mutex", "_open", "_stop_loop", "inner", "is_inherited", "outer", "thread")
 
     def __init__(self, outer: "CallingThread | None") -> None:
         self.thread: Final = get_ident()
+        self.inner: Wakeable | None = None  # see `Waiting`
         self.outer: Final = outer  # the next one outward that waits, on this thread or another
         self.is_inherited = _process.is_another
         self._calls: SimpleQueue[Runnable | None] = SimpleQueue()
@@ -70,6 +74,8 @@ class CallingThread:
             self._calls.put(call)
         if stop_loop is not None:
             stop_loop(is_own)
+        if (inner := self.inner) is not None:
+            inner.wake()
         return True
 
     def run_loop(self, run: Callable[[], None], stop: Callable[[bool], None]) -> None:
@@ -99,10 +105,27 @@ class CallingThread:
         """Let `next_call` return. Any thread."""
         self._calls.put(None)
 
+    def withdraw(self, chosen: Callable[[Runnable], bool]) -> list[Runnable]:
+        """Take back the calls that are *chosen* of those that wait."""
+        with self._mutex:
+            return withdraw(self._calls, chosen)
+
     def close(self) -> None:
         """Take no more calls. Those that were taken are still to be run."""
         with self._mutex:
             self._open = False
+
+
+def withdraw(calls: "SimpleQueue[Runnable | None]", chosen: Callable[[Runnable], bool]) -> list[Runnable]:
+    """Take those that are *chosen* out of *calls*; nobody else may put or get any meanwhile."""
+    found = []
+    for _ in range(calls.qsize()):
+        call = calls.get_nowait()
+        if call is not None and chosen(call):
+            found.append(call)
+        else:
+            calls.put(call)
+    return found
 
 
 # The thread that waits for the running code, nearest first.

@@ -9,6 +9,7 @@ Guarantees
 """
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -75,8 +76,24 @@ class Interruptible(Protocol):
         ...
 
 
+class Wakeable(Protocol):
+    def wake(self) -> None: ...
+
+
+class Waiting(Protocol):
+    """Where calls wait for a thread."""
+
+    # While that thread waits for something else, what to wake when calls come.
+    inner: Wakeable | None
+
+    def has_calls(self) -> bool: ...
+    def withdraw(self, chosen: Callable[[Any], bool]) -> list[Any]: ...
+
+
 class _Here(threading.local):
     origin: Origin | None = None
+    # Where calls wait that only this thread runs.
+    places: tuple[Waiting, ...] = ()
     # What is to end before KeyboardInterrupt is raised. While the thread runs sync code, nothing is.
     waits_for: Interruptible | None = None
 
@@ -341,3 +358,12 @@ async def call_on_worker(pool: WorkerPool, loop: Loop, function: Callable[[], An
         call.abandon()
         raise
     return call.take()
+
+
+def _after_fork_in_child() -> None:
+    # Whoever called the thread that forked has stayed with the parent.
+    here.origin = here.waits_for = None
+    here.places = ()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

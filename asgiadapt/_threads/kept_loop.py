@@ -8,7 +8,7 @@ Guarantees
     One call at a time. The loop runs on the calling thread, until a sync call is sent to that thread; from
     then on it may run on another, to the end of the call.
     A call finds nothing of the one before: its tasks are cancelled and its async generators closed before it
-    ends, and a loop that then still has timers or sockets is replaced.
+    ends, and a loop that then still has timers or sockets, or does not show whether it has, is replaced.
     The loop is closed when its thread ends, and at exit.
 
 Changing hands
@@ -22,7 +22,7 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextvars import Context
 from functools import partial
 from typing import Any
@@ -51,6 +51,8 @@ class KeptLoop:
         self._tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._make_task = _task_factory(self._tasks)
         loop.set_task_factory(self._make_task)
+        # Whether it shows its async generators, timers and sockets, as those of asyncio do (uvloop's do not).
+        self._is_open_to_view = hasattr(loop, "_asyncgens") and hasattr(loop, "_scheduled")
 
     def is_closed(self) -> bool:
         return self._loop.is_closed()
@@ -70,19 +72,22 @@ class KeptLoop:
         loop = self._loop
         if not call.cancelled:
             # It is the first that this loop does, so nobody can cancel it before it has begun.
-            call.task = task = asyncio.Task(call.run_on_loop(loop.stop), loop=loop, context=call.context)
-            self._drive(call, task)
-        if self._tasks or _has_ready(loop) or not self._has_no_more_than_tasks():
-            self._drive(call, asyncio.Task(self._clean_up(), loop=loop, context=Context()))
-        if not _is_at_rest(loop):
+            self._drive(call, call.run_on_loop(loop.stop), call.context)
+            call.task = None
+        if self._has_work_left():
+            self._drive(call, self._clean_up(), Context())
+        if loop.get_exception_handler() is not None:
+            loop.set_exception_handler(None)
+        if not self._is_at_rest():
             loop.close()
             self._open()
         self._owner.thread = None
         self._in_use = False
 
-    def _drive(self, call: AsyncCall, task: "asyncio.Task[None]") -> None:
-        """Run the loop until *task* is done, and meanwhile what is sent to this thread."""
+    def _drive(self, call: AsyncCall, work: Coroutine[Any, Any, None], context: Context) -> None:
+        """Run the loop until *work* is done, which stops it, and meanwhile what is sent to this thread."""
         call.over = False
+        call.task = task = asyncio.Task(work, loop=self._loop, context=context)
         while not task.done():
             call.caller.run_loop(partial(self._run_loop, call), self._stop_loop)
             if task.done():
@@ -125,13 +130,31 @@ class KeptLoop:
         call.over = True
         call.caller.wake()
 
-    def _has_no_more_than_tasks(self) -> bool:
-        loop = self._loop
-        return not _generators_of(loop) and loop.get_task_factory() is self._make_task
+    def _has_work_left(self) -> bool:
+        """Whether there may be tasks and generators to end."""
+        loop: Any = self._loop
+        if not self._is_open_to_view:
+            return True
+        return bool(
+            self._tasks or loop._asyncgens or loop._ready or loop.get_task_factory() is not self._make_task
+        )
+
+    def _is_at_rest(self) -> bool:
+        """Whether nothing is left that would run in a later call."""
+        loop: Any = self._loop
+        if not self._is_open_to_view or loop._ready or getattr(loop, "_signal_handlers", ()):
+            return False
+        selector = getattr(loop, "_selector", None)
+        if selector is not None and len(selector.get_map()) > 1:  # more than the loop's own pipe
+            return False
+        return all(handle.cancelled() for handle in loop._scheduled)
 
     async def _clean_up(self) -> None:
         """What asyncio.run() does at its end, except that the loop lives on."""
         try:
+            # What is scheduled may make tasks, such as those that close dropped async generators; they begin.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
             for _ in range(_ROUNDS_OF_CLEANING):
                 if not await self._cancel_what_is_left():
                     break
@@ -141,10 +164,14 @@ class KeptLoop:
 
     async def _cancel_what_is_left(self) -> bool:
         """False where nothing was."""
-        loop = self._loop
+        loop: Any = self._loop
         known = self._tasks if loop.get_task_factory() is self._make_task else asyncio.all_tasks(loop)
         tasks = [task for task in known if not task.done() and task is not asyncio.current_task()]
-        generators = list(_generators_of(loop))
+        generators: list[AsyncGenerator[Any, Any]] = []
+        if self._is_open_to_view:
+            generators += loop._asyncgens
+        else:
+            await loop.shutdown_asyncgens()  # it ends with the call anyway
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -152,7 +179,7 @@ class KeptLoop:
             if not task.cancelled() and (error := task.exception()) is not None:
                 _report(loop, "a task failed after async_to_sync() had cancelled it", error)
         for generator in generators:
-            _generators_of(loop).discard(generator)
+            loop._asyncgens.discard(generator)
             try:
                 await generator.aclose()
             except Exception as error:
@@ -195,24 +222,6 @@ def _task_factory(tasks: "weakref.WeakSet[asyncio.Task[Any]]") -> Any:
     return make_task
 
 
-def _has_ready(loop: Any) -> bool:
-    return bool(getattr(loop, "_ready", ()))
-
-
-def _is_at_rest(loop: Any) -> bool:
-    """Whether nothing is left that would run in a later call. Loops that show nothing are trusted."""
-    if _has_ready(loop) or any(not handle.cancelled() for handle in getattr(loop, "_scheduled", ())):
-        return False
-    selector = getattr(loop, "_selector", None)
-    return selector is None or len(selector.get_map()) <= 1  # the loop's own pipe
-
-
-def _generators_of(loop: Any) -> "weakref.WeakSet[AsyncGenerator[Any, Any]]":
-    """The async generators that were begun on *loop*. Both asyncio and uvloop keep them here."""
-    generators: weakref.WeakSet[AsyncGenerator[Any, Any]] = getattr(loop, "_asyncgens", _NO_GENERATORS)
-    return generators
-
-
 def _report(loop: asyncio.AbstractEventLoop, message: str, error: BaseException) -> None:
     loop.call_exception_handler({"message": message, "exception": error})
 
@@ -222,9 +231,14 @@ class _Keeper:
 
     def __init__(self, kept: KeptLoop) -> None:
         self.kept = kept
+        self._process = os.getpid()
 
     def __del__(self) -> None:
-        self.kept.close()
+        if os.getpid() == self._process:
+            self.kept.close()
+        else:
+            # In a child, threads that have stayed with the parent seem to end.
+            _inherited.append(self.kept)
 
 
 class _Kept(threading.local):
@@ -236,7 +250,6 @@ class _Settings:
         self.factory: LoopFactory | None = None
 
 
-_NO_GENERATORS: "weakref.WeakSet[AsyncGenerator[Any, Any]]" = weakref.WeakSet()
 _ALL: "weakref.WeakSet[KeptLoop]" = weakref.WeakSet()
 _kept = _Kept()
 _settings = _Settings()
@@ -282,7 +295,7 @@ def _close_all() -> None:
 def _after_fork_in_child() -> None:
     global _kept
     # Never to be closed here: the parent's loops wait for the same sockets.
-    _inherited.extend(_ALL)
+    _inherited.extend([_kept, *_ALL])
     _ALL.clear()
     _kept = _Kept()
 

@@ -351,13 +351,19 @@ class TrioLoop:
         self._nursery.start_soon(run)
         return cast(Cancellable, scope)
 
-    # Trio never leaves a task behind: it cancels it, and waits.
-
     def is_closed(self) -> bool:
+        try:
+            self._token.run_sync_soon(_nothing, idempotent=True)
+        except self._trio.RunFinishedError:
+            return True
         return False
 
     def is_running(self) -> bool:
-        return True
+        return not self.is_closed()
+
+
+def _nothing() -> None:
+    """What a loop can do only while it runs."""
 
 
 class _TrioScope:

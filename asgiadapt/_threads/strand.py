@@ -10,12 +10,16 @@ Guarantees
 import os
 import sys
 import weakref
+from _thread import LockType
+from collections.abc import Callable
+from os import getpid
 from queue import SimpleQueue
 from threading import Lock, get_ident
 from typing import Final
 
 from asgiadapt._errors import DeadlockError
-from asgiadapt._threads.calling_thread import OWN_THREAD, Runnable
+from asgiadapt._threads.calling_thread import OWN_THREAD, Runnable, withdraw
+from asgiadapt._threads.calls import Wakeable, here
 from asgiadapt._threads.workers import WorkerPool
 
 # Leases last as long as a request or longer, and one may wait for another; a limit would make them hang.
@@ -38,11 +42,13 @@ class Strand:
                 return False
             lease = self._lease
             if lease is None:
-                lease = self._lease = _Lease.begun()
+                lease = self._lease = _Lease.begun(self._mutex)
             elif lease.thread == get_ident():
                 raise DeadlockError(OWN_THREAD)
             lease.calls.put(call)
-            return True
+        if (inner := lease.inner) is not None:
+            inner.wake()
+        return True
 
     def leave_thread(self) -> None:
         """The call that runs at this moment has been abandoned: let those after it have another thread."""
@@ -50,29 +56,36 @@ class Strand:
             left, self._lease = self._lease, None
             # The thread itself takes no more of them; it sees that its call was abandoned.
             if left is not None and not left.calls.empty():
-                self._lease = _Lease.begun()
+                self._lease = _Lease.begun(self._mutex)
                 while not left.calls.empty():
                     self._lease.calls.put(left.calls.get_nowait())
 
     def close(self) -> None:
         with self._mutex:
+            # Whoever leaves the thread later on needs the lease, for the calls that are still to be run.
+            if self._lease is not None and not self._closed:
+                self._lease.calls.put(None)
             self._closed = True
-            lease, self._lease = self._lease, None
-            if lease is not None:
-                lease.calls.put(None)
+
+    def __del__(self) -> None:
+        # Nobody can submit anything, or hold the mutex.
+        if not self._closed and self._lease is not None:
+            self._lease.calls.put(None)
 
 
 class _Lease:
-    """The job by which a thread of the pool works for a strand."""
+    """The job by which a thread of the pool works for a strand, whose mutex is all it knows of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, mutex: LockType) -> None:
+        self._mutex = mutex
         self.calls: SimpleQueue[Runnable | None] = SimpleQueue()
         self.thread: int | None = None
+        self.inner: Wakeable | None = None  # see `Waiting`
         self._dropped = False
 
     @classmethod
-    def begun(cls) -> "_Lease":
-        lease = cls()
+    def begun(cls, mutex: LockType) -> "_Lease":
+        lease = cls(mutex)
         leases.submit(lease)
         if lease._dropped:
             raise RuntimeError(
@@ -83,14 +96,27 @@ class _Lease:
 
     def run(self) -> None:
         self.thread = get_ident()
-        get = self.calls.get
-        while (call := get()) is not None:
-            if not call.run():
-                return  # it was abandoned, and the strand has another thread by now
-            call = None  # this thread may now wait for long
+        here.places = (self,)
+        get, process = self.calls.get, getpid()
+        try:
+            while (call := get()) is not None:
+                if not call.run():
+                    break  # it was abandoned, and the strand has another thread by now
+                if getpid() != process:
+                    break  # the call has forked, and this is the child, where nobody sends any more
+                call = None  # this thread may now wait for long
+        finally:
+            here.places = ()
 
     def drop(self) -> None:
         self._dropped = True
+
+    def has_calls(self) -> bool:
+        return not self.calls.empty()
+
+    def withdraw(self, chosen: Callable[[Runnable], bool]) -> list[Runnable]:
+        with self._mutex:
+            return withdraw(self.calls, chosen)
 
 
 _STRANDS: "weakref.WeakSet[Strand]" = weakref.WeakSet()
