@@ -30,7 +30,7 @@ from asgiadapt._threads import greenlets
 from asgiadapt._threads.async_calls import AsyncCall
 from asgiadapt._threads.calls import here
 from asgiadapt._threads.context import bring_back, place_variable, run_moved
-from asgiadapt._threads.conversation import Conversation
+from asgiadapt._threads.conversation import Conversation, Instead
 from asgiadapt._threads.kept_loop import call_on_kept_loop, call_on_new_loop
 from asgiadapt._threads.loop_thread import LoopThread, default_loop
 from asgiadapt._threads.loops import Loop, in_trio
@@ -129,14 +129,16 @@ class _Steps:
         self._own = own  # to be closed in the end
         self._conversation = Conversation()
 
-    def take(self, function: Callable[..., Any], *args: Any) -> Any:
+    def take(self, function: Callable[..., Any], *args: Any, instead: Instead | None = None) -> Any:
+        """The outcome of a step, as in `Conversation.take_step`."""
         _refuse_running_loop()
         if (escape := greenlets.escape()) is not None:
-            return _escaped(escape, partial(self._take, function, args))
-        return self._take(function, args)
+            return _escaped(escape, partial(self._take, function, args, instead))
+        return self._take(function, args, instead)
 
-    def _take(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        return AsyncCall(self._conversation.take_step, (function, *args), {}).run_elsewhere(self._loop)
+    def _take(self, function: Callable[..., Any], args: tuple[Any, ...], instead: Instead | None) -> Any:
+        step = AsyncCall(self._conversation.take_step, (function, *args), {"instead": instead})
+        return step.run_elsewhere(self._loop)
 
     def close(self) -> None:
         self._loop.post(self._conversation.finish)
@@ -201,10 +203,11 @@ def _iterated(options: _Options, make: Callable[..., Any]) -> Callable[..., Gene
         steps = options.converse()
         resume: Callable[..., Any] = iterator.__anext__
         given: tuple[Any, ...] = ()
+        throw = partial(_step, iterator.athrow) if hasattr(iterator, "athrow") else None
         is_open = True
         try:
             while True:
-                is_open, item = steps.take(_step, resume, *given)
+                is_open, item = steps.take(_step, resume, *given, instead=throw)
                 if not is_open:
                     return
                 try:
@@ -271,7 +274,14 @@ class _EnteredOnLoop(AbstractContextManager[T, bool | None]):
         if manager is None or self._steps is None:
             raise RuntimeError("the context manager was not entered")
         try:
-            result: bool | None = self._steps.take(type(manager).__aexit__, manager, kind, error, traceback)
+            leave = partial(type(manager).__aexit__, manager)
+            instead = None
+            if error is None:
+
+                def instead(cancellation: BaseException) -> Awaitable[bool | None]:
+                    return leave(type(cancellation), cancellation, cancellation.__traceback__)
+
+            result: bool | None = self._steps.take(leave, kind, error, traceback, instead=instead)
             return result
         finally:
             self._steps.close()

@@ -200,11 +200,11 @@ def _awaited(
         except GeneratorExit:
             # Nothing can be awaited any more.
             if call.abandon() and place is not None:
-                place.leave_thread()
+                place.leave_thread(call)
             raise
         except BaseException as cancellation:
             if await call.leave(abandon=options.abandon, certain=certain) and place is not None:
-                place.leave_thread()
+                place.leave_thread(call)
             call.lose(cancellation)
             raise
         finally:

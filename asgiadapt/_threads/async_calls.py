@@ -109,6 +109,12 @@ class AsyncCall:
         if self.task is not None:
             self.task.cancel()
 
+    def _cancel_with_caller_on_loop(self) -> None:
+        # A loop that ends has cancelled both, and this task may be cleaning up by now.
+        assert self._loop is not None
+        if self.task is None or not self.task.cancelling() or not self._loop.is_ending():
+            self.cancel_on_loop()
+
     def _take_over_on_loop(self) -> None:
         """Let the thread run calls that wait for it further out, where the function waits for them."""
         if self.over:
@@ -124,9 +130,9 @@ class AsyncCall:
     # On any thread
 
     def cancel(self) -> None:
-        """Cancel the async side soon. May be called in the midst of anything, by a signal."""
-        if self._loop is not None:
-            self._loop.post_from_signal(self.cancel_on_loop)
+        """Cancel the async side soon, since whoever awaits this thread was cancelled."""
+        if (loop := self._loop) is not None:
+            loop.post(self._cancel_with_caller_on_loop)
 
     # On the thread that waits
 
@@ -228,7 +234,9 @@ class AsyncCall:
         if self.interruption is not None:
             return False
         self.interruption = error
-        self.cancel()
+        if self._loop is not None:
+            # In the midst of anything, where a signal has interrupted it.
+            self._loop.post_from_signal(self.cancel_on_loop)
         return True
 
     def _outcome(self) -> Any:

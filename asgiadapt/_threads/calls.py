@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
 from functools import partial
@@ -192,13 +192,17 @@ class Call(Origin):
         future.add_done_callback(self._take_from)
 
     def _take_from(self, future: "Future[Any]") -> None:
-        if not future.cancelled():
+        if future.cancelled():
+            # By the executor; nobody asks for the outcome where it was by us.
+            self.error = CancelledError("the executor has dropped the call before it began")
+        else:
             error = future.exception()
             if error is None:
                 self.result = future.result()
             else:
                 self.error = without_our_frames(error)
             self._let_go()
+        self._begin = _NO_TOKEN  # which knows the future, which knows this method
         del future
         if _taken(self._end):
             self.loop.post(self._resolve_on_loop)

@@ -6,6 +6,7 @@ by one and the same task.
 Guarantees
     Each step sees the context variables of the thread that asks for it, and that thread what the step sets.
     A step that is cancelled is cancelled inside, and waited for.
+    A cancellation between two steps (a time limit, a task group that fails) is thrown into the next one.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,13 +18,20 @@ from asgiadapt._threads.calls import without_our_frames
 from asgiadapt._threads.context import bring_back
 from asgiadapt._threads.loops import Spawned, Waiter, running_loop
 
+Instead = Callable[[BaseException], Awaitable[Any]]
+
 
 class _Step:
     def __init__(
-        self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], waiter: Waiter
+        self,
+        function: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        instead: Instead | None,
+        waiter: Waiter,
     ) -> None:
         self.function = function
         self.args = args
+        self.instead = instead
         self.context = copy_context()
         self.waiter = waiter
         self.over = False
@@ -39,14 +47,19 @@ class Conversation:
         self._step: _Step | None = None
         self._ended = False
 
-    async def take_step(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        """``await function(*args)`` in the task of the conversation. On its loop."""
+    async def take_step(
+        self, function: Callable[..., Awaitable[Any]], *args: Any, instead: Instead | None = None
+    ) -> Any:
+        """``await function(*args)`` in the task of the conversation. On its loop.
+
+        Where that was cancelled since the step before: ``await instead(cancellation)``.
+        """
         loop = running_loop()
         if self._ended:
             raise LoopStopped(
                 "the event loop of this generator or context manager was closed before its end."
             )
-        step = self._step = _Step(function, args, loop.waiter())
+        step = self._step = _Step(function, args, instead, loop.waiter())
         if self._task is None:
             self._task = loop.spawn(self._work, copy_context(), self._end)
         elif self._idle is not None and not self._idle.done():
@@ -56,7 +69,8 @@ class Conversation:
         except GeneratorExit:
             raise
         except BaseException:
-            self._task.cancel()
+            if not step.over and not loop.is_ending():
+                self._task.cancel()
             await loop.outlast(step)
             raise
         finally:
@@ -79,13 +93,17 @@ class Conversation:
 
     async def _work(self) -> None:
         loop = running_loop()
+        cancellation: BaseException | None = None
         while True:
             step, self._step = self._step, None
             if step is not None:
                 bring_back(copy_context(), step.context, places=True)
                 step.before = copy_context()
                 try:
-                    step.result = await step.function(*step.args)
+                    if cancellation is not None and step.instead is not None:
+                        step.result = await step.instead(cancellation)
+                    else:
+                        step.result = await step.function(*step.args)
                 except BaseException as error:
                     step.error = without_our_frames(error)
                     loop.forget_cancellation()
@@ -93,15 +111,23 @@ class Conversation:
                 step.over = True
                 if not step.waiter.done():
                     step.waiter.set_result(None)
-                step = None
+                step = cancellation = None
             if self._ended:
                 return
             if self._step is None:
                 self._idle = loop.waiter()
-                await self._idle
+                try:
+                    await self._idle
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    if loop.is_ending():
+                        raise
+                    cancellation = error
 
     def _end(self, task: Any) -> None:
         self._ended = True
+        self._task = self._idle = None  # they know this object
         step, self._step = self._step, None
         if step is not None:
             step.error = LoopStopped("the event loop was closed before the step had begun.")

@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 from asgiadapt._errors import LoopStopped
 from asgiadapt._threads.kept_loop import LoopFactory
-from asgiadapt._threads.loops import AsyncioLoop
+from asgiadapt._threads.loops import AsyncioLoop, running_asyncio_loop
 
 _START_SECONDS: Final = 10.0
 _EXIT_SECONDS: Final = 5.0
@@ -108,12 +108,19 @@ class _RunningLoop:
         try:
             with asyncio.Runner(loop_factory=self._factory) as runner:
                 loop = runner.get_loop()
-                self.loop = AsyncioLoop(loop)
-                loop.call_soon(self._started.set)
+                loop.call_soon(self._begin_on_loop)
                 self._run_forever(loop)
         except BaseException as error:
             self._failure = error
             self._started.set()
+
+    def _begin_on_loop(self) -> None:
+        loop = running_asyncio_loop()
+        assert loop is not None
+        self.loop = loop
+        # It may have a single task, which is cancelled for reasons of its own.
+        loop.is_ending = lambda: self._stopping  # type: ignore[method-assign]
+        self._started.set()
 
     def _run_forever(self, loop: asyncio.AbstractEventLoop) -> None:
         self._stopping = False

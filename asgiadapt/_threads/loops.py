@@ -51,6 +51,7 @@ class Cancellable(Protocol):
 class Spawned(Cancellable, Protocol):
     """A task."""
 
+    def cancelling(self) -> int: ...
     def done(self) -> bool: ...
 
 
@@ -105,6 +106,10 @@ class Loop(Protocol):
         ended: Callable[[Any], object] | None = None,
     ) -> Spawned:
         """Run *function* as a task that belongs to nobody, then call *ended*."""
+        ...
+
+    def is_ending(self) -> bool:
+        """Whether the loop cancels all of its tasks. On the loop."""
         ...
 
     def forget_cancellation(self) -> None:
@@ -209,6 +214,10 @@ class AsyncioLoop:
         if ended is not None:
             task.add_done_callback(ended, context=self._context)
         return task
+
+    def is_ending(self) -> bool:
+        # As asyncio.run() does: nobody else would cancel all.
+        return all(task.cancelling() for task in asyncio.all_tasks(self.loop))
 
     def forget_cancellation(self) -> None:
         task = asyncio.current_task()
@@ -337,6 +346,10 @@ class TrioLoop:
         self._trio.lowlevel.spawn_system_task(run, context=context)
         return scope
 
+    def is_ending(self) -> bool:
+        # Its tasks are cancelled level by level, and cannot go on.
+        return True
+
     def forget_cancellation(self) -> None:
         """Trio's scopes stay cancelled."""
 
@@ -375,6 +388,9 @@ class _TrioScope:
 
     def cancel(self) -> None:
         self.scope.cancel()
+
+    def cancelling(self) -> int:
+        return int(self.scope.cancel_called)
 
     def done(self) -> bool:
         return self.over

@@ -50,12 +50,15 @@ class Strand:
             inner.wake()
         return True
 
-    def leave_thread(self) -> None:
-        """The call that runs at this moment has been abandoned: let those after it have another thread."""
+    def leave_thread(self, call: Runnable) -> None:
+        """*call* has been abandoned: where the thread runs it, let those after it have another thread."""
         with self._mutex:
-            left, self._lease = self._lease, None
+            left = self._lease
+            if left is None or left.running is not call:
+                return
             # The thread itself takes no more of them; it sees that its call was abandoned.
-            if left is not None and not left.calls.empty():
+            self._lease = None
+            if not left.calls.empty():
                 self._lease = _Lease.begun(self._mutex)
                 while not left.calls.empty():
                     self._lease.calls.put(left.calls.get_nowait())
@@ -80,6 +83,7 @@ class _Lease:
         self._mutex = mutex
         self.calls: SimpleQueue[Runnable | None] = SimpleQueue()
         self.thread: int | None = None
+        self.running: Runnable | None = None
         self.inner: Wakeable | None = None  # see `Waiting`
         self._dropped = False
 
@@ -100,11 +104,12 @@ class _Lease:
         get, process = self.calls.get, getpid()
         try:
             while (call := get()) is not None:
+                self.running = call
                 if not call.run():
                     break  # it was abandoned, and the strand has another thread by now
                 if getpid() != process:
                     break  # the call has forked, and this is the child, where nobody sends any more
-                call = None  # this thread may now wait for long
+                self.running = call = None  # this thread may now wait for long
         finally:
             here.places = ()
 

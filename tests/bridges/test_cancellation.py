@@ -4,19 +4,18 @@ import asyncio
 import gc
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import Context, ContextVar
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
-from asgiadapt import ThreadSensitiveContext, WorkerPool, async_to_sync, cancelled, sync_to_async
+from asgiadapt import ThreadSensitiveContext, async_to_sync, cancelled, sync_to_async
 from tests.bridges import Bridge
+from tests.bridges.scenarios import ALL, Gate, Log, Run, cancel, everywhere, in_order, seen, some_rounds
 
-Scenario: TypeAlias = Callable[[Bridge], Awaitable[None]]
 variable: ContextVar[str] = ContextVar("variable", default="nothing")
 here = threading.get_ident
 
@@ -25,112 +24,11 @@ class Refused(Exception):
     """What functions of these tests raise."""
 
 
-class Gate:
-    """A function that shows when it has begun, and does not end before it may."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Event()
-        self.open = threading.Event()
-        self.ended = threading.Event()
-
-    def __call__(self, outcome: Any = None) -> Any:
-        try:
-            self.entered.set()
-            assert self.open.wait(20)
-            if isinstance(outcome, BaseException):
-                raise outcome
-            return outcome
-        finally:
-            self.ended.set()
-
-
-async def seen(event: threading.Event) -> None:
-    assert await asyncio.to_thread(event.wait, 20)
-
-
-async def some_rounds() -> None:
-    """Time enough for all that the loop can do now."""
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
-async def cancel(task: "asyncio.Task[Any]") -> None:
-    """Let *task* hear of it."""
-    task.cancel()
-    await some_rounds()
-
-
-# Places where sensitive calls, or those given to `executor`, run one after the other.
-
-
-@asynccontextmanager
-async def _shared() -> AsyncIterator[Bridge]:
-    yield sync_to_async
-
-
-@asynccontextmanager
-async def _block() -> AsyncIterator[Bridge]:
-    async with ThreadSensitiveContext():
-        yield sync_to_async
-
-
-@asynccontextmanager
-async def _block_with_executor() -> AsyncIterator[Bridge]:
-    with ThreadPoolExecutor(1) as executor:
-        async with ThreadSensitiveContext(executor=executor):
-            yield sync_to_async
-
-
-@asynccontextmanager
-async def _executor() -> AsyncIterator[Bridge]:
-    with ThreadPoolExecutor(1) as executor:
-        yield partial(sync_to_async, thread_sensitive=False, executor=executor)
-
-
-@asynccontextmanager
-async def _worker_pool() -> AsyncIterator[Bridge]:
-    with WorkerPool(1) as pool:
-        yield partial(sync_to_async, thread_sensitive=False, executor=pool)
-
-
-@asynccontextmanager
-async def _anywhere() -> AsyncIterator[Bridge]:
-    yield partial(sync_to_async, thread_sensitive=False)
-
-
-def _on(place: Callable[[], AbstractAsyncContextManager[Bridge]]) -> Callable[[Scenario], None]:
-    def run(scenario: Scenario) -> None:
-        async def main() -> None:
-            async with place() as bridge:
-                await scenario(bridge)
-
-        asyncio.run(main(), debug=True)
-
-    return run
-
-
-def _on_calling_thread(scenario: Scenario) -> None:
-    async_to_sync(scenario)(sync_to_async)
-
-
-ONE_AT_A_TIME: dict[str, Callable[[Scenario], None]] = {
-    "the shared thread": _on(_shared),
-    "the thread of a block": _on(_block),
-    "the executor of a block": _on(_block_with_executor),
-    "an executor": _on(_executor),
-    "a worker pool": _on(_worker_pool),
-    "the calling thread": _on_calling_thread,
-}
-ALL = {**ONE_AT_A_TIME, "any thread": _on(_anywhere)}
-in_order = pytest.mark.parametrize("run", ONE_AT_A_TIME.values(), ids=ONE_AT_A_TIME)
-everywhere = pytest.mark.parametrize("run", ALL.values(), ids=ALL)
-
-
 # A call that runs is waited for.
 
 
 @everywhere
-def test_a_call_that_runs_is_waited_for(run: Callable[[Scenario], None]) -> None:
+def test_a_call_that_runs_is_waited_for(run: Run) -> None:
     """Then the cancellation is raised, although the call has a result."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -149,7 +47,7 @@ def test_a_call_that_runs_is_waited_for(run: Callable[[Scenario], None]) -> None
 
 
 @everywhere
-def test_a_call_after_a_cancelled_one_is_served(run: Callable[[Scenario], None]) -> None:
+def test_a_call_after_a_cancelled_one_is_served(run: Run) -> None:
     """The thread is free again."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -166,7 +64,7 @@ def test_a_call_after_a_cancelled_one_is_served(run: Callable[[Scenario], None])
 
 
 @everywhere
-def test_the_error_of_a_cancelled_call_is_kept_as_context(run: Callable[[Scenario], None]) -> None:
+def test_the_error_of_a_cancelled_call_is_kept_as_context(run: Run) -> None:
     """The cancellation is raised all the same, and nothing is logged as lost."""
     error = Refused("no")
 
@@ -185,7 +83,7 @@ def test_the_error_of_a_cancelled_call_is_kept_as_context(run: Callable[[Scenari
 
 
 @everywhere
-def test_the_message_of_a_cancellation_is_kept(run: Callable[[Scenario], None]) -> None:
+def test_the_message_of_a_cancellation_is_kept(run: Run) -> None:
     """It is the very exception that the task was cancelled with."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -206,7 +104,7 @@ def test_the_message_of_a_cancellation_is_kept(run: Callable[[Scenario], None]) 
 
 
 @everywhere
-def test_a_cancellation_at_the_very_end_of_a_call_is_raised(run: Callable[[Scenario], None]) -> None:
+def test_a_cancellation_at_the_very_end_of_a_call_is_raised(run: Run) -> None:
     """Its outcome has arrived, and the caller has not yet been woken."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -224,7 +122,7 @@ def test_a_cancellation_at_the_very_end_of_a_call_is_raised(run: Callable[[Scena
 
 
 @everywhere
-def test_what_a_cancelled_call_has_set_is_brought_back(run: Callable[[Scenario], None]) -> None:
+def test_what_a_cancelled_call_has_set_is_brought_back(run: Run) -> None:
     """It has run to its end, as any other."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -249,7 +147,7 @@ def test_what_a_cancelled_call_has_set_is_brought_back(run: Callable[[Scenario],
 
 
 @everywhere
-def test_the_loop_goes_on_while_a_cancelled_call_is_waited_for(run: Callable[[Scenario], None]) -> None:
+def test_the_loop_goes_on_while_a_cancelled_call_is_waited_for(run: Run) -> None:
     """Other tasks are not held up."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -267,7 +165,7 @@ def test_the_loop_goes_on_while_a_cancelled_call_is_waited_for(run: Callable[[Sc
 
 
 @everywhere
-def test_a_task_that_is_cancelled_many_times_hears_of_it_once(run: Callable[[Scenario], None]) -> None:
+def test_a_task_that_is_cancelled_many_times_hears_of_it_once(run: Run) -> None:
     """None of the cancellations makes it leave the call, and none comes later."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -314,7 +212,7 @@ def test_a_call_on_the_loop_that_ends_meanwhile_is_waited_for() -> None:
 
 
 @in_order
-def test_a_call_that_has_not_begun_never_runs(run: Callable[[Scenario], None]) -> None:
+def test_a_call_that_has_not_begun_never_runs(run: Run) -> None:
     """The cancellation is raised at once, and those behind it move up."""
     ran: list[str] = []
 
@@ -338,7 +236,7 @@ def test_a_call_that_has_not_begun_never_runs(run: Callable[[Scenario], None]) -
 
 
 @in_order
-def test_what_a_withdrawn_call_was_given_is_let_go_of(run: Callable[[Scenario], None]) -> None:
+def test_what_a_withdrawn_call_was_given_is_let_go_of(run: Run) -> None:
     """Not only when its turn would have come."""
 
     class Argument:
@@ -364,7 +262,7 @@ def test_what_a_withdrawn_call_was_given_is_let_go_of(run: Callable[[Scenario], 
 
 
 @in_order
-def test_many_calls_cancelled_in_any_state(run: Callable[[Scenario], None]) -> None:
+def test_many_calls_cancelled_in_any_state(run: Run) -> None:
     """Each one that is not cancelled runs once, and of those that are only the one that had begun."""
     ran: list[int] = []
 
@@ -390,7 +288,7 @@ def test_many_calls_cancelled_in_any_state(run: Callable[[Scenario], None]) -> N
 
 
 @everywhere
-def test_a_task_that_was_cancelled_before_it_calls(run: Callable[[Scenario], None]) -> None:
+def test_a_task_that_was_cancelled_before_it_calls(run: Run) -> None:
     """The call is withdrawn or runs, and the cancellation is raised in any case."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -426,7 +324,7 @@ async def _within_timeout(call: Awaitable[Any], expired: Callable[[], Awaitable[
 
 
 @everywhere
-def test_a_time_limit_waits_for_the_call(run: Callable[[Scenario], None]) -> None:
+def test_a_time_limit_waits_for_the_call(run: Run) -> None:
     """And is then over, as the error says."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -450,7 +348,7 @@ def test_a_time_limit_waits_for_the_call(run: Callable[[Scenario], None]) -> Non
 
 
 @everywhere
-def test_time_limits_within_each_other(run: Callable[[Scenario], None]) -> None:
+def test_time_limits_within_each_other(run: Run) -> None:
     """Both are over while the call is waited for; the outer one says so."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -478,27 +376,31 @@ def test_time_limits_within_each_other(run: Callable[[Scenario], None]) -> None:
 
 
 @everywhere
-def test_wait_for_waits_for_the_call(run: Callable[[Scenario], None]) -> None:
+def test_wait_for_waits_for_the_call(run: Run) -> None:
     """And then raises TimeoutError, whatever the call has given."""
 
     async def scenario(bridge: Bridge) -> None:
-        ended = threading.Event()
+        gate = Gate()
 
         def call() -> str:
+            gate.entered.set()
             while not cancelled():
                 pass
-            ended.set()
+            gate.ended.set()
             return "result"
 
+        task = asyncio.create_task(bridge(call)())
+        await seen(gate.entered)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(bridge(call)(), 0.001)
-        assert ended.is_set()
+            await asyncio.wait_for(task, 0.001)
+        assert gate.ended.is_set()
+        assert task.cancelled()
 
     run(scenario)
 
 
 @everywhere
-def test_a_task_group_waits_for_the_call(run: Callable[[Scenario], None]) -> None:
+def test_a_task_group_waits_for_the_call(run: Run) -> None:
     """It was cancelled because of another task; the error of that comes out alone."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -525,7 +427,7 @@ def test_a_task_group_waits_for_the_call(run: Callable[[Scenario], None]) -> Non
 
 
 @everywhere
-def test_a_shielded_call_goes_on(run: Callable[[Scenario], None]) -> None:
+def test_a_shielded_call_goes_on(run: Run) -> None:
     """Its result is there for who keeps the task."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -558,7 +460,7 @@ async def for_ever() -> None:
 
 @everywhere
 @on_inner_loop
-def test_async_code_below_a_cancelled_call_is_cancelled(run: Callable[[Scenario], None], inner: Any) -> None:
+def test_async_code_below_a_cancelled_call_is_cancelled(run: Run, inner: Any) -> None:
     """It may clean up, and what it raises is raised in the sync code, which may clean up too."""
     steps: list[str] = []
     waiting = threading.Event()
@@ -592,9 +494,7 @@ def test_async_code_below_a_cancelled_call_is_cancelled(run: Callable[[Scenario]
 
 @everywhere
 @on_inner_loop
-def test_async_code_that_begins_after_the_cancellation_is_cancelled(
-    run: Callable[[Scenario], None], inner: Any
-) -> None:
+def test_async_code_that_begins_after_the_cancellation_is_cancelled(run: Run, inner: Any) -> None:
     """It is not begun; what the sync code does next about it is."""
     steps: list[str] = []
     gate = Gate()
@@ -625,7 +525,7 @@ def test_async_code_that_begins_after_the_cancellation_is_cancelled(
 
 @everywhere
 def test_async_code_that_swallows_the_cancellation_changes_nothing_for_the_caller(
-    run: Callable[[Scenario], None],
+    run: Run,
 ) -> None:
     """The sync code gets its result, and the caller the cancellation."""
     results: list[str] = []
@@ -657,7 +557,7 @@ def test_async_code_that_swallows_the_cancellation_changes_nothing_for_the_calle
 
 @everywhere
 def test_an_error_instead_of_the_cancellation_is_kept_as_its_context(
-    run: Callable[[Scenario], None],
+    run: Run,
 ) -> None:
     """From the lowest level up to the caller."""
     waiting = threading.Event()
@@ -682,7 +582,7 @@ def test_an_error_instead_of_the_cancellation_is_kept_as_its_context(
 
 @everywhere
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_a_cancellation_reaches_the_lowest_level(run: Callable[[Scenario], None], depth: int) -> None:
+def test_a_cancellation_reaches_the_lowest_level(run: Run, depth: int) -> None:
     """Through every nesting, and the errors come up in order."""
     steps: list[str] = []
     waiting = threading.Event()
@@ -713,6 +613,58 @@ def test_a_cancellation_reaches_the_lowest_level(run: Callable[[Scenario], None]
 
     run(scenario)
     assert steps == [step for level in range(depth) for step in (f"async {level}", f"sync {level} True")]
+
+
+def test_async_code_below_a_call_is_cancelled_once_when_the_loop_ends() -> None:
+    """As every task of the loop is; so it can wait for something while it cleans up."""
+    steps: list[str] = []
+    waiting = threading.Event()
+
+    async def lower() -> None:
+        waiting.set()
+        try:
+            await for_ever()
+        finally:
+            await some_rounds()
+            steps.append("cleaned up")
+
+    async def main() -> None:
+        kept.append(asyncio.create_task(sync_to_async(async_to_sync(lower))()))
+        await seen(waiting)
+
+    kept: list[asyncio.Task[Any]] = []
+    asyncio.run(main(), debug=True)
+    assert kept[0].cancelled()
+    assert steps == ["cleaned up"]
+
+
+async def test_a_time_limit_that_is_over_below_a_call_does_not_hide_its_cancellation() -> None:
+    """The async code cleans up after its own limit when the cancellation comes."""
+    cleaning, goes_on, hidden = threading.Event(), asyncio.Event(), asyncio.Event()
+    steps: list[str] = []
+
+    async def lower() -> None:
+        try:
+            async with asyncio.timeout(0):
+                try:
+                    await for_ever()
+                finally:
+                    cleaning.set()
+                    await goes_on.wait()
+        except TimeoutError:
+            steps.append("over")
+        await hidden.wait()
+        steps.append("not cancelled")
+
+    task = asyncio.create_task(sync_to_async(async_to_sync(lower))())
+    await seen(cleaning)
+    await cancel(task)
+    goes_on.set()
+    await asyncio.wait([task], timeout=2)
+    hidden.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert "not cancelled" not in steps
 
 
 def test_a_task_below_a_thread_that_waits_is_cancelled_alone() -> None:
@@ -775,7 +727,7 @@ def test_outside_of_a_call_nothing_is_cancelled() -> None:
 
 
 @everywhere
-def test_a_call_that_is_not_cancelled_is_told_so(run: Callable[[Scenario], None]) -> None:
+def test_a_call_that_is_not_cancelled_is_told_so(run: Run) -> None:
     """Also after another was cancelled on the same thread."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -792,7 +744,7 @@ def test_a_call_that_is_not_cancelled_is_told_so(run: Callable[[Scenario], None]
 
 
 @everywhere
-def test_a_cancelled_call_is_told_so(run: Callable[[Scenario], None]) -> None:
+def test_a_cancelled_call_is_told_so(run: Run) -> None:
     """Not before, and from then on to its end."""
     answers: list[bool] = []
 
@@ -893,7 +845,7 @@ with_fresh_threads = pytest.mark.parametrize("run", FRESH.values(), ids=FRESH)
 
 
 @everywhere
-def test_an_abandoned_call_is_not_waited_for(run: Callable[[Scenario], None]) -> None:
+def test_an_abandoned_call_is_not_waited_for(run: Run) -> None:
     """The cancellation is raised while it runs, and what it gives is lost without a word."""
     gate = Gate()
 
@@ -911,7 +863,7 @@ def test_an_abandoned_call_is_not_waited_for(run: Callable[[Scenario], None]) ->
 
 
 @everywhere
-def test_a_call_that_may_be_abandoned_and_is_not_gives_its_result(run: Callable[[Scenario], None]) -> None:
+def test_a_call_that_may_be_abandoned_and_is_not_gives_its_result(run: Run) -> None:
     """Or its error."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -926,7 +878,7 @@ def test_a_call_that_may_be_abandoned_and_is_not_gives_its_result(run: Callable[
 
 @in_order
 def test_a_call_that_may_be_abandoned_and_has_not_begun_is_withdrawn(
-    run: Callable[[Scenario], None],
+    run: Run,
 ) -> None:
     """It never runs, and the call before it keeps its thread."""
     ran: list[str] = []
@@ -951,7 +903,7 @@ def test_a_call_that_may_be_abandoned_and_has_not_begun_is_withdrawn(
 
 
 @with_fresh_threads
-def test_later_sensitive_calls_get_a_fresh_thread(run: Callable[[Scenario], None]) -> None:
+def test_later_sensitive_calls_get_a_fresh_thread(run: Run) -> None:
     """One for all of them, and it stays when the abandoned call has ended."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -977,7 +929,7 @@ def test_later_sensitive_calls_get_a_fresh_thread(run: Callable[[Scenario], None
 
 
 @with_fresh_threads
-def test_calls_that_wait_behind_an_abandoned_one_get_a_fresh_thread(run: Callable[[Scenario], None]) -> None:
+def test_calls_that_wait_behind_an_abandoned_one_get_a_fresh_thread(run: Run) -> None:
     """In their order, while it still runs."""
     ran: list[int] = []
 
@@ -998,7 +950,7 @@ def test_calls_that_wait_behind_an_abandoned_one_get_a_fresh_thread(run: Callabl
 
 
 @with_fresh_threads
-def test_one_call_after_the_other_is_abandoned(run: Callable[[Scenario], None]) -> None:
+def test_one_call_after_the_other_is_abandoned(run: Run) -> None:
     """Each leaves its own thread."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -1025,7 +977,7 @@ def test_one_call_after_the_other_is_abandoned(run: Callable[[Scenario], None]) 
 
 @everywhere
 def test_a_call_that_is_abandoned_at_its_very_end_leaves_nothing_stuck(
-    run: Callable[[Scenario], None],
+    run: Run,
 ) -> None:
     """Whether the thread or the caller was first; the cancellation is raised, and the next call is served."""
 
@@ -1044,17 +996,10 @@ def test_a_call_that_is_abandoned_at_its_very_end_leaves_nothing_stuck(
 
 
 @where_it_can_be_left
-def test_the_error_of_an_abandoned_call_is_logged(
-    run: Callable[[Scenario], None], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_error_of_an_abandoned_call_is_logged(run: Run) -> None:
     """By the logger of the library, with its traceback; the caller does not get it."""
     error = Refused("no")
     gate = Gate()
-    logged = threading.Event()
-
-    class Watch(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            logged.set()
 
     async def scenario(bridge: Bridge) -> None:
         task = asyncio.create_task(bridge(gate, abandon_on_cancel=True)(error))
@@ -1064,15 +1009,11 @@ def test_the_error_of_an_abandoned_call_is_logged(
             await task
         assert caught.value.__context__ is None
         gate.open.set()
-        await seen(logged)
+        await seen(log.written)
 
-    watch = Watch()
-    logging.getLogger("asgiadapt").addHandler(watch)
-    try:
+    with Log() as log:
         run(scenario)
-    finally:
-        logging.getLogger("asgiadapt").removeHandler(watch)
-    (record,) = [record for record in caplog.records if record.name == "asgiadapt"]
+    (record,) = log.records
     assert "after its caller had abandoned it" in record.getMessage()
     assert record.levelno == logging.ERROR
     assert record.exc_info is not None
@@ -1080,7 +1021,7 @@ def test_the_error_of_an_abandoned_call_is_logged(
 
 
 @where_it_can_be_left
-def test_an_abandoned_call_is_told_so(run: Callable[[Scenario], None]) -> None:
+def test_an_abandoned_call_is_told_so(run: Run) -> None:
     """So that it can stop."""
     answers: list[bool] = []
 
@@ -1107,7 +1048,7 @@ def test_an_abandoned_call_is_told_so(run: Callable[[Scenario], None]) -> None:
 
 
 @where_it_can_be_left
-def test_async_code_below_an_abandoned_call_is_cancelled(run: Callable[[Scenario], None]) -> None:
+def test_async_code_below_an_abandoned_call_is_cancelled(run: Run) -> None:
     """That frees its thread."""
     steps: list[str] = []
 
@@ -1142,7 +1083,7 @@ def test_async_code_below_an_abandoned_call_is_cancelled(run: Callable[[Scenario
 
 
 @where_it_can_be_left
-def test_what_an_abandoned_call_sets_is_not_brought_back(run: Callable[[Scenario], None]) -> None:
+def test_what_an_abandoned_call_sets_is_not_brought_back(run: Run) -> None:
     """Its caller has gone on with a context of its own."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -1205,7 +1146,7 @@ def test_async_to_sync_ends_when_the_abandoned_call_on_its_thread_does() -> None
         await seen(gate.entered)
         task.cancel()
         await asyncio.wait([task])
-        asyncio.get_running_loop().call_soon(opened.set)
+        opened.set()
         return "result"
 
     def opens() -> None:
@@ -1295,11 +1236,38 @@ async def test_calls_left_behind_by_a_block_are_served_after_an_abandoned_one() 
         assert await behind == "behind"
 
 
+async def test_a_call_that_was_abandoned_within_another_leaves_no_thread_behind() -> None:
+    """The thread that runs both is left; it goes when the outer one has ended."""
+    gate = Gate()
+    began = threading.Event()
+    there_is_one = asyncio.Event()
+    calls: list[asyncio.Task[Any]] = []
+
+    async def lower() -> None:
+        began.set()
+        await there_is_one.wait()
+        await asyncio.wait(calls)
+
+    outer = asyncio.create_task(sync_to_async(async_to_sync(lower))())
+    await seen(began)
+    # It waits for the thread of the outer call, which waits for it.
+    calls.append(asyncio.create_task(sync_to_async(gate, abandon_on_cancel=True)()))
+    there_is_one.set()
+    await seen(gate.entered)
+    calls[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calls[0]
+    assert not gate.ended.is_set()
+    gate.open.set()
+    await outer
+    assert await sync_to_async(str)("next") == "next"
+
+
 # A coroutine that is closed while it is suspended.
 
 
 @everywhere
-def test_a_suspended_call_that_is_closed_leaves_the_thread_usable(run: Callable[[Scenario], None]) -> None:
+def test_a_suspended_call_that_is_closed_leaves_the_thread_usable(run: Run) -> None:
     """Nothing can be awaited then: the call runs on alone, and those behind it have their turn."""
 
     async def scenario(bridge: Bridge) -> None:
@@ -1320,7 +1288,7 @@ def test_a_suspended_call_that_is_closed_leaves_the_thread_usable(run: Callable[
 
 @in_order
 def test_a_suspended_call_that_is_closed_before_it_begins_never_runs(
-    run: Callable[[Scenario], None],
+    run: Run,
 ) -> None:
     """As if it had been cancelled."""
     ran: list[str] = []

@@ -1265,3 +1265,98 @@ def test_values_go_along_into_a_single_thread_context() -> None:
         async_to_sync(doubles)()
         async_to_sync(doubles)()
     assert local.x == 4
+
+
+# A sensitive call that waits for another one, which waits for the same thread.
+
+
+async def gathered(task: Awaitable[Any]) -> None:
+    await asyncio.gather(task, asyncio.sleep(0))
+
+
+async def shielded(task: Awaitable[Any]) -> None:
+    await asyncio.shield(task)
+
+
+async def with_a_limit(task: Awaitable[Any]) -> None:
+    await asyncio.wait_for(task, 30)
+
+
+async def with_a_timeout(task: Awaitable[Any]) -> None:
+    async with asyncio.timeout(30):
+        await task
+
+
+async def one_of_several(task: Any) -> None:
+    await asyncio.wait([task])
+
+
+async def as_completed(task: Any) -> None:
+    for next_one in asyncio.as_completed([task]):
+        await next_one
+
+
+async def in_a_task(task: Awaitable[Any]) -> None:
+    await asyncio.create_task(gathered(task))
+
+
+WAYS_TO_WAIT = [gathered, shielded, with_a_limit, with_a_timeout, one_of_several, as_completed, in_a_task]
+
+
+@pytest.mark.parametrize("begins", ["before", "after"])
+@pytest.mark.parametrize("root", ["sync", "loop"])
+@pytest.mark.parametrize("way", WAYS_TO_WAIT)
+def test_a_sensitive_call_can_wait_for_a_task_of_an_outer_level(
+    way: Callable[[Any], Awaitable[None]], root: str, begins: str
+) -> None:
+    """The thread runs what that task needs, although that is not below the call."""
+    steps: list[str] = []
+    threads: set[int] = set()
+
+    async def main() -> None:
+        below = asyncio.Event()
+
+        def second() -> None:
+            threads.add(here())
+            steps.append("second")
+
+        async def other() -> None:
+            await below.wait()
+            await sync_to_async(second)()
+
+        task = asyncio.create_task(other())
+
+        async def waits() -> None:
+            below.set()
+            if begins == "before":
+                await asyncio.sleep(0)  # the other call waits for the thread by now
+                await asyncio.sleep(0)
+            await way(task)
+
+        def first() -> None:
+            threads.add(here())
+            steps.append("first begins")
+            async_to_sync(waits)()
+            steps.append("first ends")
+
+        await sync_to_async(first)()
+
+    if root == "sync":
+        async_to_sync(main)()
+    else:
+        asyncio.run(main())
+    assert steps == ["first begins", "second", "first ends"]
+    assert len(threads) == 1
+
+
+def test_a_sensitive_call_with_an_empty_context_can_be_waited_for() -> None:
+    """It knows nothing of the thread that waits, and that thread finds it all the same."""
+
+    async def below() -> int:
+        return await asyncio.get_running_loop().create_task(sync_to_async(here)(), context=Context())
+
+    def first() -> tuple[int, int]:
+        return here(), async_to_sync(below)()
+
+    thread, of_the_call = asyncio.run(sync_to_async(first)())
+    assert thread == of_the_call

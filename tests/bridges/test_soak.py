@@ -1,0 +1,29 @@
+"""The soak run of the bridges, short."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvloop
+
+from tests.soak import bridges
+
+CALLS = 300
+
+
+@pytest.mark.parametrize("loop_factory", [None, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_calls_of_every_kind_leave_nothing_behind(loop_factory: Any) -> None:
+    """No thread, task or file, and no memory to speak of."""
+    assert bridges.soak(8_000, loop_factory=loop_factory).wrong == []
+
+
+@pytest.mark.parametrize("kind", bridges.FROM_ASYNC, ids=lambda kind: kind.__name__)
+def test_a_call_from_async_code_leaves_no_cycle_behind(kind: Callable[[], Awaitable[None]]) -> None:
+    """What it has made is gone with it, without the garbage collector."""
+    assert bridges.growth_from_async(kind, CALLS) < bridges.GROWTH_OBJECTS
+
+
+@pytest.mark.parametrize("kind", bridges.FROM_THREADS, ids=lambda kind: kind.__name__)
+def test_a_call_from_a_thread_leaves_no_cycle_behind(kind: Callable[[], None]) -> None:
+    """What it has made is gone with it, without the garbage collector."""
+    assert bridges.growth_from_thread(kind, CALLS) < bridges.GROWTH_OBJECTS
