@@ -101,16 +101,24 @@ class _Options:
     def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """``await function(*args, **kwargs)``, on the loop where it belongs."""
         if (escape := greenlets.escape()) is not None:
-            return _escaped(escape, partial(self._call, function, args, kwargs))
-        return self._call(function, args, kwargs)
-
-    def _call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return _escaped(escape, partial(self._call_on_real_thread, function, args, kwargs))
         call = AsyncCall(function, args, kwargs)
         del args, kwargs
         loop = self._loop_elsewhere()
         if loop is not None:
             return call.run_elsewhere(loop._running_loop() if isinstance(loop, LoopThread) else loop)
         return call_on_new_loop(call) if self._force_new_loop else call_on_kept_loop(call)
+
+    def _call_on_real_thread(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        # What a patched loop waits by belongs to its thread, so it cannot go on on another.
+        loop = self._loop_elsewhere()
+        if loop is None:
+            with LoopThread() as loop:
+                return AsyncCall(function, args, kwargs).run_elsewhere(loop._running_loop())
+        call = AsyncCall(function, args, kwargs)
+        return call.run_elsewhere(loop._running_loop() if isinstance(loop, LoopThread) else loop)
 
     def converse(self) -> "_Steps":
         """For calls that belong together."""
@@ -147,22 +155,26 @@ class _Steps:
 
 
 def _escaped(escape: Callable[[Callable[[], Any]], Any], function: Callable[[], Any]) -> Any:
-    """``function()`` by way of *escape*, with the context and the origin of this greenlet."""
+    """``function()`` by way of *escape*, with the context of this greenlet."""
+    if here.origin is not None:
+        return function()  # sync code that we have called is on a real thread already
     before = copy_context()
     context = before.copy()
-    origin = here.origin
 
-    def run() -> Any:
-        here.origin = origin
+    def run() -> tuple[Any, BaseException | None]:
         try:
-            return run_moved(context, function)
-        finally:
-            here.origin = None
+            return run_moved(context, function), None
+        except BaseException as error:
+            return None, error  # the libraries print what is raised
 
+    result, error = escape(partial(context.run, run))
+    bring_back(before, context)
+    if error is None:
+        return result
     try:
-        return escape(partial(context.run, run))
+        raise error
     finally:
-        bring_back(before, context)
+        del error  # the traceback holds this frame
 
 
 def _refuse_running_loop() -> None:

@@ -11,13 +11,12 @@ Guarantees
 import os
 import weakref
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
-from threading import Lock, get_ident
 from typing import Any, Final, Protocol
 
 from asgiadapt._errors import DeadlockError
 from asgiadapt._threads.calls import Wakeable
 from asgiadapt._threads.context import place_variable
+from asgiadapt._threads.primitives import Empty, Lock, SimpleQueue, get_ident
 
 OWN_THREAD: Final = (
     "a thread-sensitive call was made from an event loop that runs on the very thread which has to run the "

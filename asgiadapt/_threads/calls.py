@@ -11,7 +11,6 @@ Guarantees
 import logging
 import os
 import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import AbstractContextManager
@@ -22,6 +21,7 @@ from typing import Any, Final, Protocol
 from asgiadapt._errors import PoolClosed
 from asgiadapt._threads.context import run_moved, use
 from asgiadapt._threads.loops import Loop
+from asgiadapt._threads.primitives import local
 from asgiadapt._threads.workers import WorkerPool
 
 Hook = Callable[[], AbstractContextManager[Any]]
@@ -48,14 +48,20 @@ class Origin:
     def begin_to_wait(self, inner: Cancellable) -> bool:
         """The sync code waits for *inner*; returns whether that is cancelled already. On its thread."""
         self._inner = inner
+        waiting_origins.add(self)
         if self.pool is not None:
             self.pool.lend_thread()
         return self._cancellation is not _NO_TOKEN and _taken(self._cancellation)
 
     def end_to_wait(self) -> None:
+        waiting_origins.discard(self)
         self._inner = None
         if self.pool is not None:
             self.pool.take_thread_back()
+
+    def task_inside(self) -> Any:
+        """The task of what the sync code waits for, or none."""
+        return getattr(self._inner, "task", None)
 
     def cancel_inside(self) -> None:
         """Cancel what the sync code waits for, or what it will wait for next. On the loop."""
@@ -66,6 +72,8 @@ class Origin:
 
 
 _NO_TOKEN: Final[list[bool]] = []
+# Those whose sync code waits for async code: a task may wait for the one through the other.
+waiting_origins: Final[set[Origin]] = set()
 
 
 class Interruptible(Protocol):
@@ -90,7 +98,7 @@ class Waiting(Protocol):
     def withdraw(self, chosen: Callable[[Any], bool]) -> list[Any]: ...
 
 
-class _Here(threading.local):
+class _Here(local):
     origin: Origin | None = None
     # Where calls wait that only this thread runs.
     places: tuple[Waiting, ...] = ()
@@ -252,7 +260,7 @@ class Call(Origin):
     def lose(self, cancellation: BaseException) -> None:
         """*cancellation* is raised instead of the outcome; an error stays with it."""
         error, self.error, self.result = self.error, None, None
-        if isinstance(error, Exception) and error is not cancellation:
+        if error is not None and not isinstance(error, type(cancellation)):
             cancellation.__context__ = error
 
     def _let_go(self) -> None:

@@ -12,8 +12,9 @@ thread, does not see them. When we carry a context across, they change hands; th
 from asyncio import _get_running_loop
 from collections.abc import Callable
 from contextvars import Context, ContextVar
-from threading import get_ident
 from typing import Any, Final, TypeVar
+
+from asgiadapt._threads.primitives import get_ident
 
 T = TypeVar("T")
 

@@ -12,6 +12,8 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
+from asgiadapt._threads.calls import waiting_origins
+
 # From a callback to the future: a method, its object, the attributes.
 _DEPTH = 4
 
@@ -32,6 +34,12 @@ def waits_for(task: Any, future: Any) -> bool:
             to_see.append(awaited)
         else:
             to_see.extend(_who_completes(awaited))
+            # The future of a sync call, which waits for async code itself.
+            to_see.extend(
+                origin.task_inside()
+                for origin in list(waiting_origins)
+                if getattr(origin, "waiter", None) is awaited
+            )
     return False
 
 

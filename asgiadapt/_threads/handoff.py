@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from asgiadapt._errors import ClientDisconnected
 from asgiadapt._threads.loops import Loop, Waiter, wait_for_loop
+from asgiadapt._threads.primitives import Lock
 
 Item = TypeVar("Item")
 
@@ -36,7 +37,7 @@ def _stands_still() -> LoopStandsStill:
 
 
 def _locked() -> LockType:
-    bell = threading.Lock()
+    bell = Lock()
     bell.acquire()
     return bell
 

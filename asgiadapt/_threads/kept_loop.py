@@ -20,7 +20,6 @@ Changing hands
 import asyncio
 import atexit
 import os
-import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextvars import Context
@@ -30,6 +29,7 @@ from typing import Any
 from asgiadapt._threads.async_calls import AsyncCall
 from asgiadapt._threads.calling_thread import LoopOwner
 from asgiadapt._threads.loops import AsyncioLoop
+from asgiadapt._threads.primitives import local
 from asgiadapt._threads.strand import leases
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -241,7 +241,7 @@ class _Keeper:
             _inherited.append(self.kept)
 
 
-class _Kept(threading.local):
+class _Kept(local):
     keeper: _Keeper | None = None
 
 

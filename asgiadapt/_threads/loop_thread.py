@@ -10,15 +10,14 @@ Guarantees
 import asyncio
 import atexit
 import os
-import threading
 import weakref
-from contextvars import Context
 from types import TracebackType
 from typing import Any, Final, Self
 
 from asgiadapt._errors import LoopStopped
 from asgiadapt._threads.kept_loop import LoopFactory
 from asgiadapt._threads.loops import AsyncioLoop, running_asyncio_loop
+from asgiadapt._threads.primitives import Lock, get_ident, start_thread
 
 _START_SECONDS: Final = 10.0
 _EXIT_SECONDS: Final = 5.0
@@ -45,7 +44,7 @@ class LoopThread:
         _ALL.add(self)
 
     def _start_afresh(self) -> None:
-        self._mutex = threading.Lock()
+        self._mutex = Lock()
         self._running: _RunningLoop | None = None
 
     def close(self, timeout: float | None = None) -> bool:
@@ -90,13 +89,13 @@ class _RunningLoop:
 
     def __init__(self, factory: LoopFactory | None) -> None:
         self._factory = factory
-        self._started = threading.Event()
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(
-            target=Context().run, args=(self._run,), name="asgiadapt-loop", daemon=True
-        )
-        self._thread.start()
-        if not self._started.wait(_START_SECONDS):
+        self._thread: int | None = None
+        self._started, self._ended = Lock(), Lock()  # held until that has happened
+        self._started.acquire()
+        self._ended.acquire()
+        start_thread(self._run, "asgiadapt-loop")
+        if not self._started.acquire(timeout=_START_SECONDS):
             raise RuntimeError(
                 f"the thread of the event loop has not begun to run within {_START_SECONDS:g} seconds; the "
                 f"host may have threads disabled (uWSGI needs --enable-threads)."
@@ -105,6 +104,7 @@ class _RunningLoop:
             raise self._failure
 
     def _run(self) -> None:
+        self._thread = get_ident()
         try:
             with asyncio.Runner(loop_factory=self._factory) as runner:
                 loop = runner.get_loop()
@@ -112,7 +112,10 @@ class _RunningLoop:
                 self._run_forever(loop)
         except BaseException as error:
             self._failure = error
-            self._started.set()
+        finally:
+            self._ended.release()
+            if self._started.locked():
+                self._started.release()
 
     def _begin_on_loop(self) -> None:
         loop = running_asyncio_loop()
@@ -120,7 +123,7 @@ class _RunningLoop:
         self.loop = loop
         # It may have a single task, which is cancelled for reasons of its own.
         loop.is_ending = lambda: self._stopping  # type: ignore[method-assign]
-        self._started.set()
+        self._started.release()
 
     def _run_forever(self, loop: asyncio.AbstractEventLoop) -> None:
         self._stopping = False
@@ -132,7 +135,7 @@ class _RunningLoop:
                 loop.call_exception_handler({"message": "a task has raised", "exception": error})
 
     def is_alive(self) -> bool:
-        return self._thread.is_alive()
+        return self._ended.locked()
 
     def stop(self, timeout: float | None) -> bool:
         self._stopping = True
@@ -140,10 +143,12 @@ class _RunningLoop:
             self.loop.loop.call_soon_threadsafe(self.loop.loop.stop)
         except RuntimeError:
             pass  # it has closed already
-        if self._thread is threading.current_thread():
+        if self._thread == get_ident():
             return False
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        if not self._ended.acquire(timeout=-1 if timeout is None else timeout):
+            return False
+        self._ended.release()
+        return True
 
 
 class _Settings:

@@ -14,7 +14,6 @@ Guarantees
 import asyncio
 import os
 import sys
-import threading
 import time
 import types
 from _thread import LockType
@@ -22,6 +21,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
+
+from asgiadapt._threads.primitives import Lock, local
 
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Any, Any, T]
@@ -134,7 +135,7 @@ class AsyncioLoop:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop: Final = loop
-        self.mutex = threading.Lock()
+        self.mutex = Lock()
         self._posted: deque[Callable[[], None]] = deque()
         self._woken = False  # a drain is scheduled and has not begun
         # The drain runs nobody's code but ours; with a context of its own, none has to be copied for it.
@@ -274,7 +275,7 @@ class TrioLoop:
     """The running loop of trio, for one request, with the nursery of that request where tasks are started."""
 
     def __init__(self, trio: Any, nursery: Any) -> None:
-        self.mutex = threading.Lock()
+        self.mutex = Lock()
         self._trio = trio
         self._nursery = nursery
         self._token = trio.lowlevel.current_trio_token()
@@ -410,7 +411,7 @@ class _TrioWaiter:
         self._event.set()
 
 
-class _Running(threading.local):
+class _Running(local):
     """The loop that this thread runs, or ran last."""
 
     loop: AsyncioLoop | None = None

@@ -13,13 +13,12 @@ import weakref
 from _thread import LockType
 from collections.abc import Callable
 from os import getpid
-from queue import SimpleQueue
-from threading import Lock, get_ident
 from typing import Final
 
 from asgiadapt._errors import DeadlockError
 from asgiadapt._threads.calling_thread import OWN_THREAD, Runnable, withdraw
 from asgiadapt._threads.calls import Wakeable, here
+from asgiadapt._threads.primitives import Lock, SimpleQueue, get_ident
 from asgiadapt._threads.workers import WorkerPool
 
 # Leases last as long as a request or longer, and one may wait for another; a limit would make them hang.

@@ -24,12 +24,12 @@ import time
 import weakref
 from _thread import LockType
 from collections import deque
-from contextvars import Context
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 from asgiadapt._errors import PoolClosed, PoolFull
+from asgiadapt._threads.primitives import Lock, start_thread
 
 DEFAULT_MAX_WORKERS: Final = 40
 DEFAULT_MAX_WAITING: Final = 1000
@@ -89,7 +89,7 @@ class WorkerPool:
         _POOLS.add(self)
 
     def _start_afresh(self) -> None:
-        self._mutex = threading.Lock()
+        self._mutex = Lock()
         self._waiting: deque[tuple[Job, float]] = deque()
         self._idle: list[LockType] = []  # the bells that idle threads wait for, last idle last
         self._threads = 0
@@ -206,13 +206,7 @@ class WorkerPool:
             bell.release()
             return
         try:
-            threading.Thread(
-                # From Python 3.14 on, threads may inherit the context of whoever starts them.
-                target=Context().run,
-                args=(self._work,),
-                name="asgiadapt-worker",
-                daemon=True,
-            ).start()
+            start_thread(self._work, "asgiadapt-worker")
         except RuntimeError:
             # The system has no more threads for us. Those that run will get to the job; without any,
             # it would wait for ever.
@@ -228,7 +222,7 @@ class WorkerPool:
     def _work(self) -> None:
         """The life of a thread."""
         mutex = self._mutex
-        bell = threading.Lock()
+        bell = Lock()
         bell.acquire()
         arriving = True
         busy = False
@@ -281,7 +275,7 @@ class WorkerPool:
             self._all_left.notify_all()
 
 
-_NEW_THREAD: Final = threading.Lock()  # stands for the bell of a thread that has yet to be started
+_NEW_THREAD: Final = Lock()  # stands for the bell of a thread that has yet to be started
 _POOLS: "weakref.WeakSet[WorkerPool]" = weakref.WeakSet()
 
 

@@ -1,6 +1,6 @@
 """The soak run of the bridges, short."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +9,14 @@ import uvloop
 from tests.soak import bridges
 
 CALLS = 300
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_stays() -> Iterator[None]:
+    yield
+    bridges.executor.shutdown()
+    assert bridges.pool.close(timeout=10)
+    assert bridges.loop_thread.close(timeout=10)
 
 
 @pytest.mark.parametrize("loop_factory", [None, uvloop.new_event_loop], ids=["asyncio", "uvloop"])

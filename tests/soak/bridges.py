@@ -59,7 +59,7 @@ class OnPurposeError(Exception):
     """What functions of this module raise."""
 
 
-# What is called. ----------------------------------------------------------------------------------------
+# What is called.
 
 
 def plain(number: int, *, more: int = 0) -> int:
@@ -159,7 +159,7 @@ async def deep(depth: int) -> int:
     return await anywhere(1)
 
 
-# The kinds of calls from async code. --------------------------------------------------------------------
+# The kinds of calls from async code.
 
 
 async def call_sensitive() -> None:
@@ -408,7 +408,7 @@ FROM_ASYNC: list[Callable[[], Awaitable[None]]] = [
 ]
 
 
-# The kinds of calls from plain threads. -----------------------------------------------------------------
+# The kinds of calls from plain threads.
 
 
 def call() -> None:
@@ -625,7 +625,7 @@ def kinds(chance: random.Random, simple: list[Any], every: list[Any]) -> Iterato
             yield chance.choice(simple)
 
 
-# The long run. ------------------------------------------------------------------------------------------
+# The long run.
 
 
 @dataclass(frozen=True)
@@ -771,7 +771,7 @@ def soak(calls: int, *, seed: int = 1, loop_factory: Any = None) -> Outcome:
     return outcome
 
 
-# Without the garbage collector. -------------------------------------------------------------------------
+# Without the garbage collector.
 
 
 async def _growth(kind: Callable[[], Awaitable[None]], calls: int) -> int:

@@ -77,7 +77,7 @@ flask = Flask(__name__)
 untyped: Any = object()
 
 
-# Plain functions. ---------------------------------------------------------------------------------------
+# Plain functions.
 
 
 def take(data: bytes) -> None: ...
@@ -245,7 +245,7 @@ async def helpers_of_ones_own() -> None:
     await awaited(one)("")  # type: ignore[arg-type]
 
 
-# Methods and classes. -----------------------------------------------------------------------------------
+# Methods and classes.
 
 
 class Shop:
@@ -408,7 +408,7 @@ async def wrong_calls_of_methods() -> None:
     await shop.items(1)  # type: ignore[misc]
 
 
-# Generators and iterators. ------------------------------------------------------------------------------
+# Generators and iterators.
 
 
 def counted(limit: int) -> Generator[int, str, bool]:
@@ -482,7 +482,7 @@ async def wrong_uses_of_generators() -> None:
     sync_to_async(iter([1]))(1)  # type: ignore[operator]
 
 
-# Context managers. --------------------------------------------------------------------------------------
+# Context managers.
 
 
 @contextmanager
@@ -560,7 +560,7 @@ async def wrong_uses_of_context_managers() -> None:
         pass
 
 
-# The options of sync_to_async. --------------------------------------------------------------------------
+# The options of sync_to_async.
 
 
 @contextmanager
@@ -609,7 +609,7 @@ def wrong_options() -> None:
     sync_to_async("name")  # type: ignore[call-overload]
 
 
-# Async functions, where plain ones are meant. -----------------------------------------------------------
+# Async functions, where plain ones are meant.
 
 
 async def fetched(number: int) -> str:
@@ -635,7 +635,7 @@ async def async_functions_are_not_for_sync_to_async() -> None:
         pass
 
 
-# Async functions, called. -------------------------------------------------------------------------------
+# Async functions, called.
 
 
 async def fetched_many(
@@ -769,7 +769,7 @@ assert_type(decorated_by_our_own(fetched)(1), str)
 assert_type(run_async(fetched, 1), str)
 
 
-# Async generators and context managers, used from plain code. -------------------------------------------
+# Async generators and context managers, used from plain code.
 
 
 async def asynchronous_lines(path: str) -> AsyncIterator[str]:
@@ -844,7 +844,7 @@ def wrong_uses_of_async_generators_and_context_managers() -> None:
         pass
 
 
-# Loops. -------------------------------------------------------------------------------------------------
+# Loops.
 
 
 loop_thread = LoopThread()
@@ -874,7 +874,7 @@ async_to_sync(fetched, force_new_loop="no")  # type: ignore[call-overload]
 async_to_sync(fetched, thread_sensitive=True)  # type: ignore[call-overload]
 
 
-# What belongs to them. ----------------------------------------------------------------------------------
+# What belongs to them.
 
 
 local = Local()
@@ -908,7 +908,7 @@ cancelled(1)  # type: ignore[call-arg]
 runtime_errors: list[type[RuntimeError]] = [DeadlockError, LoopStopped]
 
 
-# As people use them. ------------------------------------------------------------------------------------
+# As people use them.
 
 
 class Book(untyped.Model):
