@@ -41,6 +41,7 @@ class KeptLoop:
     def __init__(self, factory: LoopFactory | None) -> None:
         self.factory = factory
         self._in_use = False
+        self._process = os.getpid()
         self._open()
         _ALL.add(self)
 
@@ -59,7 +60,10 @@ class KeptLoop:
 
     def close(self) -> None:
         """Unless somebody runs it; who does closes it."""
-        if not self._loop.is_running():
+        if os.getpid() != self._process:
+            # In a child, where threads that have stayed with the parent seem to end.
+            _inherited.append(self)
+        elif not self._loop.is_running():
             self._loop.close()
 
     def call(self, call: AsyncCall) -> Any:
@@ -97,7 +101,8 @@ class KeptLoop:
             handover = _Handover(self, call, task)
             leases.submit(handover)
             call.run_what_was_sent()
-            if not handover.taken():
+            # After a fork the loop is the parent's, even where nobody has taken it; serve() tells the caller.
+            if call.caller.is_inherited() or not handover.taken():
                 call.serve()
         call.over = True
 
@@ -231,14 +236,9 @@ class _Keeper:
 
     def __init__(self, kept: KeptLoop) -> None:
         self.kept = kept
-        self._process = os.getpid()
 
     def __del__(self) -> None:
-        if os.getpid() == self._process:
-            self.kept.close()
-        else:
-            # In a child, threads that have stayed with the parent seem to end.
-            _inherited.append(self.kept)
+        self.kept.close()
 
 
 class _Kept(local):

@@ -11,6 +11,9 @@ import pytest
 
 from tests.processes import ROOT
 
+# Processes by the hundred; on one Python, like the real servers.
+pytestmark = pytest.mark.server
+
 SECONDS = 50
 
 PRELUDE = """
