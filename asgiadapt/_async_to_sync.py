@@ -287,12 +287,11 @@ class _EnteredOnLoop(AbstractContextManager[T, bool | None]):
             raise RuntimeError("the context manager was not entered")
         try:
             leave = partial(type(manager).__aexit__, manager)
-            instead = None
-            if error is None:
 
-                def instead(cancellation: BaseException) -> Awaitable[bool | None]:
-                    return leave(type(cancellation), cancellation, cancellation.__traceback__)
+            def leave_cancelled(cancellation: BaseException) -> Awaitable[bool | None]:
+                return leave(type(cancellation), cancellation, cancellation.__traceback__)
 
+            instead = leave_cancelled if error is None else None
             result: bool | None = self._steps.take(leave, kind, error, traceback, instead=instead)
             return result
         finally:
@@ -349,15 +348,17 @@ class _Decorator(Protocol):
     """`async_to_sync` with its options and without a function."""
 
     @overload
+    def __call__(self, awaitable: Callable[P, Awaitable[R]], /) -> Callable[P, R]: ...
+    @overload
     def __call__(
         self, awaitable: Callable[P, AsyncGenerator[T, Sent]], /
     ) -> Callable[P, Generator[T, Sent]]: ...
     @overload
+    def __call__(self, awaitable: Callable[P, AsyncIterator[T]], /) -> Callable[P, Generator[T, Any]]: ...
+    @overload
     def __call__(
         self, awaitable: Callable[P, _AsyncGeneratorContextManager[T]], /
     ) -> Callable[P, AbstractContextManager[T, bool | None]]: ...
-    @overload
-    def __call__(self, awaitable: Callable[P, Awaitable[R]], /) -> Callable[P, R]: ...
     @overload
     def __call__(
         self, awaitable: "classmethod[Owner, P, Coroutine[Any, Any, R]]", /
@@ -368,11 +369,25 @@ class _Decorator(Protocol):
 def async_to_sync(*, force_new_loop: bool = False, loop: LoopThread | None = None) -> _Decorator: ...
 @overload
 def async_to_sync(
+    awaitable: Callable[P, Awaitable[R]],
+    *,
+    force_new_loop: bool = False,
+    loop: LoopThread | None = None,
+) -> Callable[P, R]: ...
+@overload
+def async_to_sync(
     awaitable: Callable[P, AsyncGenerator[T, Sent]],
     *,
     force_new_loop: bool = False,
     loop: LoopThread | None = None,
 ) -> Callable[P, Generator[T, Sent]]: ...
+@overload
+def async_to_sync(
+    awaitable: Callable[P, AsyncIterator[T]],
+    *,
+    force_new_loop: bool = False,
+    loop: LoopThread | None = None,
+) -> Callable[P, Generator[T, Any]]: ...
 @overload
 def async_to_sync(
     awaitable: Callable[P, _AsyncGeneratorContextManager[T]],
@@ -387,13 +402,6 @@ def async_to_sync(
     force_new_loop: bool = False,
     loop: LoopThread | None = None,
 ) -> AbstractContextManager[T, bool | None]: ...
-@overload
-def async_to_sync(
-    awaitable: Callable[P, Awaitable[R]],
-    *,
-    force_new_loop: bool = False,
-    loop: LoopThread | None = None,
-) -> Callable[P, R]: ...
 @overload
 def async_to_sync(
     awaitable: "classmethod[Owner, P, Coroutine[Any, Any, R]]",

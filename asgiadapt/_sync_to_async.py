@@ -7,13 +7,12 @@ Which thread runs a thread-sensitive call, the first of these that there is:
 """
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     ContextDecorator,
-    _GeneratorContextManager,
     contextmanager,
 )
 from contextvars import Context, Token, copy_context
@@ -352,14 +351,6 @@ class _Decorator(Protocol):
     """`sync_to_async` with its options and without a function."""
 
     @overload
-    def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
-        self, func: Callable[P, Generator[T, Sent, Any]], /
-    ) -> Callable[P, AsyncGenerator[T, Sent]]: ...
-    @overload
-    def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
-        self, func: Callable[P, _GeneratorContextManager[T]], /
-    ) -> Callable[P, AbstractAsyncContextManager[T, bool | None]]: ...
-    @overload
     def __call__(self, func: Callable[P, R], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
     @overload
     def __call__(
@@ -367,6 +358,8 @@ class _Decorator(Protocol):
     ) -> "classmethod[Owner, P, Coroutine[Any, Any, R]]": ...
 
 
+# To type checkers a generator function is a function like others: if it were not, every function whose result
+# is generic or Any would be taken for one. Generators and managers themselves can be told.
 @overload
 def sync_to_async(
     *,
@@ -376,24 +369,6 @@ def sync_to_async(
     abandon_on_cancel: bool = False,
     hook: Hook | None = None,
 ) -> _Decorator: ...
-@overload
-def sync_to_async(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
-    func: Callable[P, Generator[T, Sent, Any]],
-    *,
-    thread_sensitive: bool = True,
-    executor: Executor | WorkerPool | None = None,
-    context: Context | None = None,
-    hook: Hook | None = None,
-) -> Callable[P, AsyncGenerator[T, Sent]]: ...
-@overload
-def sync_to_async(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
-    func: Callable[P, _GeneratorContextManager[T]],
-    *,
-    thread_sensitive: bool = True,
-    executor: Executor | WorkerPool | None = None,
-    context: Context | None = None,
-    hook: Hook | None = None,
-) -> Callable[P, AbstractAsyncContextManager[T, bool | None]]: ...
 @overload
 def sync_to_async(
     func: AbstractContextManager[T, bool | None],

@@ -749,7 +749,7 @@ async def _soak(calls: int, seed: int, outcome: Outcome) -> None:
         running.close()
 
 
-def soak(calls: int, *, seed: int = 1, loop_factory: Any = None) -> Outcome:
+def soak(calls: int, *, seed: int = 1, loop_factory: Any = None, growth_kib: int = GROWTH_KIB) -> Outcome:
     """*calls* each way, and whether anything has grown meanwhile."""
     outcome = Outcome()
     begun = time.perf_counter()
@@ -764,7 +764,7 @@ def soak(calls: int, *, seed: int = 1, loop_factory: Any = None) -> Outcome:
     for what in ("threads", "tasks", "files"):
         if getattr(end, what) > getattr(start, what):
             outcome.wrong.append(f"{getattr(end, what)} {what}, {getattr(start, what)} at the start")
-    if end.rss_kib - quarter.rss_kib >= GROWTH_KIB:
+    if end.rss_kib - quarter.rss_kib >= growth_kib:
         outcome.wrong.append(
             f"memory grew from {quarter.rss_kib} KiB after the first quarter to {end.rss_kib} KiB"
         )

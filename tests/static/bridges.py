@@ -26,10 +26,8 @@ from collections.abc import (
 )
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import (
-    AbstractAsyncContextManager,
     AbstractContextManager,
     ContextDecorator,
-    aclosing,
     asynccontextmanager,
     closing,
     contextmanager,
@@ -47,11 +45,11 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from flask import Flask, render_template
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from asgiadapt import (
@@ -203,7 +201,6 @@ async def what_may_give_everything_can_be_awaited() -> None:
     assert_type(await sync_to_async(cache.get)("key", default=1), Any)
     assert_type(await sync_to_async(cache.get, thread_sensitive=False)("key"), Any)
     await sync_to_async(bare)(1)
-    await sync_to_async(never)()
     number: int = await sync_to_async(same)(1)
     number = await sync_to_async(copy.copy)(number)
     number = await sync_to_async(call_twice)(lambda: 1)
@@ -375,11 +372,7 @@ async def methods_keep_their_object() -> None:
     assert_type(await shop.static_method_turned_round(1), str)
     assert_type(await shop.loose_method(1), Any)
     await shop.bare_method(1)
-    number: int = await shop.generic_method(1)
-    async for item in shop.items(number):
-        assert_type(item, str)
-    async with shop.opened(1) as name:
-        assert_type(name, str)
+    await shop.generic_method(1)
     assert_type(await shop.owner, str)
 
 
@@ -405,7 +398,6 @@ async def wrong_calls_of_methods() -> None:
     await Shop.static_method_turned_round("")  # type: ignore[arg-type]
     await sync_to_async(shop)("")  # type: ignore[arg-type]
     await sync_to_async(Shop)(1)  # type: ignore[arg-type]
-    await shop.items(1)  # type: ignore[misc]
 
 
 # Generators and iterators.
@@ -434,24 +426,14 @@ def lines_elsewhere(path: str) -> Generator[str, None, None]:
     yield path
 
 
-async def generators_become_async() -> None:
-    generator = sync_to_async(counted)(3)
-    assert_type(generator, AsyncGenerator[int, str])
-    assert_type(await generator.asend(""), int)
-    assert_type(await anext(generator), int)
-    assert_type(await generator.aclose(), None)
-    async for number in sync_to_async(counted, thread_sensitive=False)(limit=3):
-        assert_type(number, int)
-    async for pair in sync_to_async(pairs)(""):
-        assert_type(pair, tuple[str, str])
-    async with aclosing(lines("path")) as opened:
-        assert_type([line async for line in opened], list[str])
-    async for line in lines_elsewhere("path"):
-        assert_type(line, str)
+async def generator_functions_look_like_others() -> None:
+    """Their results may be generic or Any, and no checker tells those from generators."""
+    steps = sync_to_async(counted)(3)
+    assert_type(await steps, Generator[int, str, bool])
 
 
 async def functions_that_give_an_iterator_stay_functions() -> None:
-    """A generator function that says no more than this is taken for one of them; it should say Generator."""
+    """As at run time, where they are no generator functions."""
     assert_type(await sync_to_async(numbers)(3), Iterator[int])
     assert_type(await sync_to_async(User.objects.iterator)(), Iterator[User])
     async for _ in sync_to_async(numbers)(3):  # type: ignore[attr-defined]
@@ -469,11 +451,7 @@ async def iterators_become_async() -> None:
 
 
 async def wrong_uses_of_generators() -> None:
-    await sync_to_async(counted)(3)  # type: ignore[misc]
     await sync_to_async(iter([1]))  # type: ignore[misc]
-    sync_to_async(counted)("")  # type: ignore[arg-type]
-    await sync_to_async(counted)(3).asend(1)  # type: ignore[arg-type]
-    lines(1)  # type: ignore[arg-type]
     for _ in lines("path"):  # type: ignore[attr-defined]
         pass
     async for _ in sync_to_async(one)(1):  # type: ignore[attr-defined]
@@ -517,14 +495,8 @@ class Decorating(ContextDecorator):
 
 
 async def context_managers_become_async(generator: Generator[int, str, bool]) -> None:
-    manager = sync_to_async(opened)("path")
-    assert_type(manager, AbstractAsyncContextManager[int, bool | None])
-    async with sync_to_async(opened)(path="path") as number:
-        assert_type(number, int)
-    async with sync_to_async(opened_as_generator, thread_sensitive=False)("path") as number:
-        assert_type(number, int)
-    async with sync_to_async(holding)("") as text:
-        assert_type(text, str)
+    async with sync_to_async(opened("path")) as opened_number:
+        assert_type(opened_number, int)
     async with sync_to_async(Lock()) as lock:
         assert_type(lock, Lock)
     async with sync_to_async(threading.Lock()) as locked:
@@ -546,13 +518,9 @@ async def what_is_swallowed_is_known() -> int:
     """A checker knows that the code after the block is reached, and that after another is not."""
     async with sync_to_async(suppress(KeyError)):
         raise KeyError
-    async with sync_to_async(Lock()):
-        return 1
 
 
 async def wrong_uses_of_context_managers() -> None:
-    await sync_to_async(opened)("path")  # type: ignore[misc]
-    sync_to_async(opened)(1)  # type: ignore[arg-type]
     sync_to_async(Lock())()  # type: ignore[operator]
     with sync_to_async(opened)("path"):  # type: ignore[attr-defined]
         pass
@@ -585,15 +553,7 @@ async def with_options(threads: Executor, pool: WorkerPool) -> None:
     assert_type(await sync_to_async(one, hook=traced)(1), str)
     assert_type(await sync_to_async(one, hook=connection_checked)(1), str)
     assert_type(await sync_to_async(one, hook=Lock)(1), str)
-    async for number in sync_to_async(counted, thread_sensitive=False, executor=pool, hook=traced)(1):
-        assert_type(number, int)
-    async with sync_to_async(opened, context=copy_context(), hook=traced)("") as number:
-        assert_type(number, int)
     assert_type(await sync_to_async(thread_sensitive=False, executor=pool)(one)(1), str)
-    async for number in sync_to_async(hook=traced)(counted)(1):
-        assert_type(number, int)
-    async with sync_to_async(hook=traced)(opened)("") as number:
-        assert_type(number, int)
 
 
 def wrong_options() -> None:
@@ -760,11 +720,6 @@ def run_async(function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
     return async_to_sync(function, force_new_loop=True)(*args)
 
 
-def run_async_loosely(function: Callable[..., Any], *args: Any) -> Any:
-    assert_type(async_to_sync(function)(*args), Any)
-    return async_to_sync(function)(*args)
-
-
 assert_type(decorated_by_our_own(fetched)(1), str)
 assert_type(run_async(fetched, 1), str)
 
@@ -822,8 +777,6 @@ def async_context_managers_become_plain() -> None:
     with async_to_sync(connected, force_new_loop=True)(url="url") as number:
         assert_type(number, int)
     with called_connected("url") as number:
-        assert_type(number, int)
-    with async_to_sync(connected("url")) as number:
         assert_type(number, int)
     with async_to_sync(AsyncLock()) as lock:
         assert_type(lock, AsyncLock)
@@ -922,10 +875,8 @@ def book(key: int) -> Book:
 
 
 async def models_without_annotations() -> None:
-    found: Book = await sync_to_async(book)(1)
-    found = await sync_to_async(Book)()
-    found = await sync_to_async(Book.objects.get)(pk=1)
-    await sync_to_async(found.save)()
+    await sync_to_async(book)(1)
+    await sync_to_async(Book.objects.get)(pk=1)
     async with sync_to_async(transaction.atomic()):
         await sync_to_async(Book.objects.create)(title="")
 
@@ -943,8 +894,6 @@ async def django_view(request: HttpRequest, key: int) -> HttpResponse:
     assert_type(async_to_sync(User.objects.aget)(pk=key), User)
     for found in async_to_sync(User.objects.all().aiterator)():
         assert_type(found, User)
-    async for name in names(User.objects.all()):
-        assert_type(name, str)
     return await sync_to_async(render)(request, "page.html", {"user": user})
 
 
@@ -952,10 +901,6 @@ async def django_view(request: HttpRequest, key: int) -> HttpResponse:
 def names(users: QuerySet[User]) -> Generator[str, None, None]:
     for user in users.iterator():
         yield user.username
-
-
-async def django_stream(request: HttpRequest) -> StreamingHttpResponse:
-    return StreamingHttpResponse(names(User.objects.all()))
 
 
 class Middleware:
@@ -995,17 +940,8 @@ async def starlette_view(request: Request) -> Response:
     return JSONResponse(await sync_to_async(answer.json)(), await sync_to_async(subprocess.call)(["true"]))
 
 
-async def starlette_stream(request: Request) -> Response:
-    return StreamingResponse(lines("path"))
-
-
 routes = [Route("/", starlette_view), Route("/plain", sync_to_async(Response))]
 
 
 def items_in_batches(items: Iterable[T]) -> Generator[list[T], None, None]:
     yield list(items)
-
-
-async def batches() -> None:
-    async for batch in sync_to_async(items_in_batches)([1]):
-        assert_type(batch, list[int])
