@@ -25,7 +25,7 @@ from typing import Any, Final, ParamSpec, Protocol, Self, TypeVar, overload
 from typing_extensions import Generator
 
 from asgiadapt._errors import DeadlockError
-from asgiadapt._markers import code_of, is_async_callable, keep_metadata_but_marks
+from asgiadapt._markers import Unknown, code_of, is_async_callable, keep_metadata_but_marks
 from asgiadapt._threads import greenlets
 from asgiadapt._threads.async_calls import AsyncCall
 from asgiadapt._threads.calls import here
@@ -374,6 +374,10 @@ def async_to_sync(
     force_new_loop: bool = False,
     loop: LoopThread | None = None,
 ) -> Callable[P, R]: ...
+@overload
+def async_to_sync(
+    awaitable: Callable[P, Unknown], *, force_new_loop: bool = False, loop: LoopThread | None = None
+) -> Any: ...
 @overload
 def async_to_sync(
     awaitable: Callable[P, AsyncGenerator[T, Sent]],

@@ -6,9 +6,17 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import BuiltinMethodType, MethodType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, final
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+@final
+class Nothing:
+    """What no function gives. For type checkers: what derives from Any passes for it, nothing else does."""
+
+
+Unknown = TypeVar("Unknown", bound=Nothing)
 
 if sys.version_info >= (3, 12):
     iscoroutinefunction: Final = inspect.iscoroutinefunction

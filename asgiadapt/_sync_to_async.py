@@ -21,7 +21,7 @@ from sys import exception, maxsize
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
-from asgiadapt._markers import code_of, is_async_callable, keep_metadata
+from asgiadapt._markers import Nothing, code_of, is_async_callable, keep_metadata
 from asgiadapt._threads.calling_thread import outermost_waiting_thread, thread_that_waits_for, waiting_thread
 from asgiadapt._threads.calls import Call, Hook, here
 from asgiadapt._threads.context import bring_back, place_variable
@@ -112,7 +112,7 @@ class ThreadSensitiveContext:
 class _Options:
     """What `sync_to_async` was asked for."""
 
-    __slots__ = ("_executor", "_sensitive", "abandon", "context", "hook", "strand")
+    __slots__ = ("_executor", "_sensitive", "abandon", "common", "context", "hook", "strand")
 
     def __init__(
         self,
@@ -134,6 +134,8 @@ class _Options:
         self.abandon = abandon
         self.hook = hook
         self.strand: Strand | None = None
+        # Of calls that belong together, so that one can reset what another has set.
+        self.common: Context | None = None
 
     def refuse_to_abandon(self) -> None:
         """Say at once what does not go together."""
@@ -148,7 +150,20 @@ class _Options:
         options = _Options(self._sensitive, self._executor, self.context, False, self.hook)
         if not self._sensitive and self._executor is None:
             options.strand = Strand()
+        if self.context is None:
+            options.common = Context()
         return options
+
+    def context_of_call(self) -> tuple[Context | None, Context]:
+        """What it was before the call, if changes are to be brought back, and the context to call in."""
+        if self.context is not None:
+            return None, self.context
+        before = copy_context()
+        if self.common is None:
+            return before, before.copy()
+        # What the caller has set since the last call.
+        self.common.run(bring_back, self.common.copy(), before, places=True)
+        return self.common.copy(), self.common
 
     def close(self) -> None:
         if self.strand is not None:
@@ -186,10 +201,7 @@ def _awaited(
 
     async def call_in_thread(*args: P.args, **kwargs: P.kwargs) -> R:
         __traceback_hide__ = __tracebackhide__ = True
-        context, before = options.context, None
-        if context is None:
-            before = copy_context()
-            context = before.copy()
+        before, context = options.context_of_call()
         call = Call(running_loop(), context, function, args, kwargs, exception(), options.hook)
         # Tracebacks hold this frame, and nothing that was given to the function should live as long as they.
         del args, kwargs
@@ -369,6 +381,16 @@ def sync_to_async(
     abandon_on_cancel: bool = False,
     hook: Hook | None = None,
 ) -> _Decorator: ...
+@overload
+def sync_to_async(
+    func: type[Nothing],
+    *,
+    thread_sensitive: bool = True,
+    executor: Executor | WorkerPool | None = None,
+    context: Context | None = None,
+    abandon_on_cancel: bool = False,
+    hook: Hook | None = None,
+) -> Callable[..., Coroutine[Any, Any, Any]]: ...
 @overload
 def sync_to_async(
     func: AbstractContextManager[T, bool | None],

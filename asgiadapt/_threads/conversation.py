@@ -69,7 +69,8 @@ class Conversation:
         except GeneratorExit:
             raise
         except BaseException:
-            if not step.over and not loop.is_ending():
+            # A loop that ends has cancelled both, and the step may be cleaning up by now.
+            if not step.over and not (self._task.cancelling() and loop.is_ending()):
                 self._task.cancel()
             await loop.outlast(step)
             raise

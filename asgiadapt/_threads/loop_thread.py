@@ -121,8 +121,7 @@ class _RunningLoop:
         loop = running_asyncio_loop()
         assert loop is not None
         self.loop = loop
-        # It may have a single task, which is cancelled for reasons of its own.
-        loop.is_ending = lambda: self._stopping  # type: ignore[method-assign]
+        loop.ends = False
         self._started.release()
 
     def _run_forever(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -138,7 +137,7 @@ class _RunningLoop:
         return self._ended.locked()
 
     def stop(self, timeout: float | None) -> bool:
-        self._stopping = True
+        self._stopping = self.loop.ends = True
         try:
             self.loop.loop.call_soon_threadsafe(self.loop.loop.stop)
         except RuntimeError:

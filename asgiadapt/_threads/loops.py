@@ -138,6 +138,9 @@ class AsyncioLoop:
         self.mutex = Lock()
         self._posted: deque[Callable[[], None]] = deque()
         self._woken = False  # a drain is scheduled and has not begun
+        # Whether it is to end, where whoever runs it says so: it may have a single task, which is cancelled
+        # for reasons of its own.
+        self.ends: bool | None = None
         # The drain runs nobody's code but ours; with a context of its own, none has to be copied for it.
         self._context = Context()
         self.waiter: Final = cast(Callable[[], Waiter], loop.create_future)
@@ -217,6 +220,8 @@ class AsyncioLoop:
         return task
 
     def is_ending(self) -> bool:
+        if self.ends is not None:
+            return self.ends
         # As asyncio.run() does: nobody else would cancel all.
         return all(task.cancelling() for task in asyncio.all_tasks(self.loop))
 

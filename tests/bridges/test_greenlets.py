@@ -20,7 +20,7 @@ from tests.processes import ROOT, Program, free_port, program
 # On one Python, like the real servers.
 pytestmark = pytest.mark.server
 
-SECONDS = 50
+SECONDS = 40
 TOGETHER = 50
 
 START = {
@@ -109,11 +109,12 @@ def run(library: str, text: str, complains: bool = False) -> list[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
     ) as process:
         try:
             output, complaints = process.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGABRT)  # it says where it hangs
+            os.killpg(process.pid, signal.SIGABRT)  # each process says where it hangs
             output, complaints = process.communicate()
             pytest.fail(f"the program hangs: {output}\n{complaints}")
     assert process.returncode == 0, output + complaints

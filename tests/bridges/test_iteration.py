@@ -2026,3 +2026,36 @@ async def test_a_sensitive_generator_begun_in_a_block_is_closed_on_the_thread_of
         await anext(numbers)
         await numbers.aclose()
     assert steps.threads == {thread}
+
+
+reset_later: ContextVar[str] = ContextVar("reset_later", default="before")
+
+
+@contextmanager
+def sets_for_a_while(value: str) -> Iterator[str]:
+    token = reset_later.set(value)
+    try:
+        yield reset_later.get()
+    finally:
+        reset_later.reset(token)
+
+
+def sets_while_it_goes_on() -> Iterator[str]:
+    with sets_for_a_while("within") as value:
+        yield value
+        yield reset_later.get()
+
+
+@everywhere
+def test_a_variable_that_one_step_sets_can_be_reset_by_another(run: Run) -> None:
+    """The steps share a context, which the caller's changes come to, and from which its own come back."""
+
+    async def scenario(bridge: Bridge) -> None:
+        async with bridge(sets_for_a_while)("within") as value:
+            assert (value, reset_later.get()) == ("within", "within")
+        steps = bridge(sets_while_it_goes_on)()
+        assert await anext(steps) == "within"
+        reset_later.set("by the caller")
+        assert [value async for value in steps] == ["by the caller"]
+
+    run(scenario)
