@@ -98,27 +98,32 @@ class _Options:
             return origin.loop
         return self._loop or single_thread or default_loop()
 
-    def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """``await function(*args, **kwargs)``, on the loop where it belongs."""
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncCall:
+        """``await function(*args, **kwargs)``, on the loop where it belongs; the call, when it is over."""
         if (escape := greenlets.escape()) is not None:
             return _escaped(escape, partial(self._call_on_real_thread, function, args, kwargs))
         call = AsyncCall(function, args, kwargs)
-        del args, kwargs
         loop = self._loop_elsewhere()
         if loop is not None:
-            return call.run_elsewhere(loop._running_loop() if isinstance(loop, LoopThread) else loop)
-        return call_on_new_loop(call) if self._force_new_loop else call_on_kept_loop(call)
+            call.run_elsewhere(loop._running_loop() if isinstance(loop, LoopThread) else loop)
+        elif self._force_new_loop:
+            call_on_new_loop(call)
+        else:
+            call_on_kept_loop(call)
+        return call
 
     def _call_on_real_thread(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        # What a patched loop waits by belongs to its thread, so it cannot go on on another.
+    ) -> AsyncCall:
+        call = AsyncCall(function, args, kwargs)
         loop = self._loop_elsewhere()
         if loop is None:
+            # What a patched loop waits by belongs to its thread, so it cannot go on on another.
             with LoopThread() as loop:
-                return AsyncCall(function, args, kwargs).run_elsewhere(loop._running_loop())
-        call = AsyncCall(function, args, kwargs)
-        return call.run_elsewhere(loop._running_loop() if isinstance(loop, LoopThread) else loop)
+                call.run_elsewhere(loop._running_loop())
+        else:
+            call.run_elsewhere(loop._running_loop() if isinstance(loop, LoopThread) else loop)
+        return call
 
     def converse(self) -> "_Steps":
         """For calls that belong together."""
@@ -139,14 +144,18 @@ class _Steps:
 
     def take(self, function: Callable[..., Any], *args: Any, instead: Instead | None = None) -> Any:
         """The outcome of a step, as in `Conversation.take_step`."""
+        __traceback_hide__ = __tracebackhide__ = True
         _refuse_running_loop()
         if (escape := greenlets.escape()) is not None:
-            return _escaped(escape, partial(self._take, function, args, instead))
-        return self._take(function, args, instead)
+            return _escaped(escape, partial(self._call, function, args, instead)).take()
+        return self._call(function, args, instead).take()
 
-    def _take(self, function: Callable[..., Any], args: tuple[Any, ...], instead: Instead | None) -> Any:
+    def _call(
+        self, function: Callable[..., Any], args: tuple[Any, ...], instead: Instead | None
+    ) -> AsyncCall:
         step = AsyncCall(self._conversation.take_step, (function, *args), {"instead": instead})
-        return step.run_elsewhere(self._loop)
+        step.run_elsewhere(self._loop)
+        return step
 
     def close(self) -> None:
         self._loop.post(self._conversation.finish)
@@ -154,27 +163,27 @@ class _Steps:
             self._own.close()
 
 
-def _escaped(escape: Callable[[Callable[[], Any]], Any], function: Callable[[], Any]) -> Any:
+def _escaped(escape: Callable[[Callable[[], Any]], Any], function: Callable[[], AsyncCall]) -> AsyncCall:
     """``function()`` by way of *escape*, with the context of this greenlet."""
     if here.origin is not None:
         return function()  # sync code that we have called is on a real thread already
     before = copy_context()
     context = before.copy()
 
-    def run() -> tuple[Any, BaseException | None]:
+    def run() -> AsyncCall | BaseException:
         try:
-            return run_moved(context, function), None
+            return run_moved(context, function)
         except BaseException as error:
-            return None, error  # the libraries print what is raised
+            return error  # the libraries print what is raised
 
-    result, error = escape(partial(context.run, run))
+    call: AsyncCall | BaseException = escape(partial(context.run, run))
     bring_back(before, context)
-    if error is None:
-        return result
+    if isinstance(call, AsyncCall):
+        return call
     try:
-        raise error
+        raise call
     finally:
-        del error  # the traceback holds this frame
+        del call  # the traceback holds this frame
 
 
 def _refuse_running_loop() -> None:
@@ -191,7 +200,7 @@ def _called(options: _Options, function: Callable[..., Any]) -> Callable[..., An
     def call_on_loop(*args: Any, **kwargs: Any) -> Any:
         __traceback_hide__ = __tracebackhide__ = True
         _refuse_running_loop()
-        return options.call(function, args, kwargs)
+        return options.call(function, args, kwargs).take()
 
     return call_on_loop
 
@@ -264,6 +273,7 @@ class _EnteredOnLoop(AbstractContextManager[T, bool | None]):
         return value
 
     def __enter__(self) -> T:
+        __traceback_hide__ = __tracebackhide__ = True
         _refuse_running_loop()
         self._steps = self._options.converse()
         try:
@@ -282,6 +292,7 @@ class _EnteredOnLoop(AbstractContextManager[T, bool | None]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
+        __traceback_hide__ = __tracebackhide__ = True
         manager, self._manager = self._manager, None
         if manager is None or self._steps is None:
             raise RuntimeError("the context manager was not entered")

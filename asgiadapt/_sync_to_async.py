@@ -291,6 +291,7 @@ class _EnteredInThread(AbstractAsyncContextManager[T, bool | None]):
         return value
 
     async def __aenter__(self) -> T:
+        __traceback_hide__ = __tracebackhide__ = True
         self._its_thread = self._options.on_one_thread()
         try:
             return await _awaited(self._its_thread, self._enter)()
@@ -307,6 +308,7 @@ class _EnteredInThread(AbstractAsyncContextManager[T, bool | None]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
+        __traceback_hide__ = __tracebackhide__ = True
         manager, self._manager = self._manager, None
         if manager is None:
             raise RuntimeError("the context manager was not entered")

@@ -136,17 +136,17 @@ class AsyncCall:
 
     # On the thread that waits
 
-    def run_elsewhere(self, loop: Loop) -> Any:
-        """The outcome on *loop*, which another thread runs."""
+    def run_elsewhere(self, loop: Loop) -> None:
+        """Run on *loop*, which another thread runs, until the call is over."""
 
         def run() -> None:
             loop.post(self._start_on_loop)
             self.serve()
 
-        return self.run(loop, run)
+        self.run(loop, run)
 
-    def run(self, loop: Loop, run: Callable[[], None]) -> Any:
-        """``run()``, after which the call is over; and the outcome."""
+    def run(self, loop: Loop, run: Callable[[], None]) -> None:
+        """``run()``, after which the call is over."""
         self._loop = loop
         origin, places = here.origin, here.places
         self._outer = places
@@ -174,7 +174,6 @@ class AsyncCall:
             self._let_go()
             self._loop = self.task = None
             bring_back(self._before, self.context)
-        return self._outcome()
 
     def serve(self) -> None:
         """Run what is sent to this thread until the call is over."""
@@ -239,7 +238,8 @@ class AsyncCall:
             self._loop.post_from_signal(self.cancel_on_loop)
         return True
 
-    def _outcome(self) -> Any:
+    def take(self) -> Any:
+        """The outcome, once. Not called further down, so that a traceback shows none of it."""
         error, result, interruption = self.error, self.result, self.interruption
         self.error = self.result = self.interruption = None
         if interruption is not None:

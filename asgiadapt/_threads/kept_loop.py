@@ -66,11 +66,11 @@ class KeptLoop:
         elif not self._loop.is_running():
             self._loop.close()
 
-    def call(self, call: AsyncCall) -> Any:
-        """The outcome of *call*."""
+    def call(self, call: AsyncCall) -> None:
+        """Run *call* until it is over."""
         self._in_use = True
         self._owner.thread = call.caller
-        return call.run(self._ours, lambda: self._run(call))
+        call.run(self._ours, lambda: self._run(call))
 
     def _run(self, call: AsyncCall) -> None:
         loop = self._loop
@@ -265,23 +265,24 @@ def set_loop_factory(factory: LoopFactory | None) -> None:
     _settings.factory = factory
 
 
-def call_on_kept_loop(call: AsyncCall) -> Any:
-    """The outcome of *call* on the loop that this thread keeps; where that is in use, on a new one."""
+def call_on_kept_loop(call: AsyncCall) -> None:
+    """Run *call* on the loop that this thread keeps; where that is in use, on a new one."""
     # No frame of a traceback holds the keeper.
     kept = _kept.keeper.kept if _kept.keeper is not None else None
     if kept is not None and kept._in_use:
-        return call_on_new_loop(call)
+        call_on_new_loop(call)
+        return
     if kept is None or kept.factory is not _settings.factory or kept.is_closed():
         kept = KeptLoop(_settings.factory)
         _kept.keeper = _Keeper(kept)
-    return kept.call(call)
+    kept.call(call)
 
 
-def call_on_new_loop(call: AsyncCall) -> Any:
-    """The outcome of *call* on a loop that is closed afterwards."""
+def call_on_new_loop(call: AsyncCall) -> None:
+    """Run *call* on a loop that is closed afterwards."""
     kept = KeptLoop(_settings.factory)
     try:
-        return kept.call(call)
+        kept.call(call)
     finally:
         kept.close()
 

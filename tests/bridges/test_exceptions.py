@@ -627,3 +627,46 @@ def test_an_interrupt_of_the_waiting_thread_cancels_what_it_waits_for(before: st
     assert lines == ["cancelled", "cleaned up", "interrupted", "next"], done.stderr
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+def shown(error: BaseException) -> list[str]:
+    """The functions in the traceback of *error*, without those that are marked to be hidden."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return [
+        frame.f_code.co_name
+        for frame in frames
+        if not (frame.f_locals.get("__tracebackhide__") and frame.f_locals.get("__traceback_hide__"))
+    ]
+
+
+def refuses_plainly() -> None:
+    raise Refused("shown")
+
+
+async def refuses_later() -> None:
+    raise Refused("shown")
+
+
+@pytest.mark.parametrize("options", [{}, {"force_new_loop": True}])
+def test_a_traceback_shows_no_frame_of_ours_below_async_code(options: dict[str, Any]) -> None:
+    """Who called, and what has raised: what lies between is marked, or not there."""
+    with pytest.raises(Refused) as caught:
+        async_to_sync(refuses_later, **options)()
+    name = "test_a_traceback_shows_no_frame_of_ours_below_async_code"
+    assert shown(caught.value) == [name, "refuses_later"]
+
+
+@pytest.mark.parametrize("options", [{}, {"thread_sensitive": False}])
+async def test_a_traceback_shows_no_frame_of_ours_below_sync_code(options: dict[str, Any]) -> None:
+    """Nor through several levels."""
+
+    def through() -> None:
+        async_to_sync(refuses_later)()
+
+    name = "test_a_traceback_shows_no_frame_of_ours_below_sync_code"
+    with pytest.raises(Refused) as caught:
+        await sync_to_async(refuses_plainly, **options)()
+    assert shown(caught.value) == [name, "refuses_plainly"]
+    with pytest.raises(Refused) as caught:
+        await sync_to_async(through, **options)()
+    assert shown(caught.value) == [name, "through", "refuses_later"]
