@@ -8,7 +8,10 @@ Which loop runs the async code, the first of these that there is:
 
 import inspect
 import warnings
-from asyncio import _get_running_loop  # which raises nothing
+from asyncio import (
+    _get_running_loop,  # which raises nothing
+    sleep,
+)
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import (
     AbstractAsyncContextManager,
@@ -160,6 +163,8 @@ class _Steps:
     def close(self) -> None:
         self._loop.post(self._conversation.finish)
         if self._own is not None:
+            # The task of the steps ends first, by itself.
+            AsyncCall(sleep, (0,), {}).run_elsewhere(self._loop)
             self._own.close()
 
 

@@ -94,7 +94,7 @@ class _RunningLoop:
         self._started, self._ended = Lock(), Lock()  # held until that has happened
         self._started.acquire()
         self._ended.acquire()
-        start_thread(self._run, "asgiadapt-loop")
+        self._real = start_thread(self._run, "asgiadapt-loop")
         if not self._started.acquire(timeout=_START_SECONDS):
             raise RuntimeError(
                 f"the thread of the event loop has not begun to run within {_START_SECONDS:g} seconds; the "
@@ -147,6 +147,8 @@ class _RunningLoop:
         if not self._ended.acquire(timeout=-1 if timeout is None else timeout):
             return False
         self._ended.release()
+        if self._real is not None:
+            self._real.join()  # it has nothing left to do
         return True
 
 

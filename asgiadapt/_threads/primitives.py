@@ -34,14 +34,19 @@ if not TYPE_CHECKING:
     local: Final = _original("threading", "local")
 
 
-def start_thread(function: Callable[[], None], name: str) -> None:
-    """Run *function* on a daemon thread, in an empty context. RuntimeError where the system has no more."""
+def start_thread(function: Callable[[], None], name: str) -> threading.Thread | None:
+    """Run *function* on a daemon thread, in an empty context. RuntimeError where the system has no more.
+
+    Gives the thread, where `threading` knows it.
+    """
     start = _original("_thread", "start_new_thread")
     if start is sys.modules["_thread"].start_new_thread:
         # From Python 3.14 on, threads may inherit the context of whoever starts them.
-        threading.Thread(target=Context().run, args=(function,), name=name, daemon=True).start()
-    else:
-        start(Context().run, (function,))
+        thread = threading.Thread(target=Context().run, args=(function,), name=name, daemon=True)
+        thread.start()
+        return thread
+    start(Context().run, (function,))
+    return None
 
 
 __all__ = ["Empty", "Lock", "SimpleQueue", "get_ident", "local", "start_thread"]
