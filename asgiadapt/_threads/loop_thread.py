@@ -91,6 +91,7 @@ class _RunningLoop:
         self._factory = factory
         self._failure: BaseException | None = None
         self._thread: int | None = None
+        self._stopping = False
         self._started, self._ended = Lock(), Lock()  # held until that has happened
         self._started.acquire()
         self._ended.acquire()
@@ -125,7 +126,6 @@ class _RunningLoop:
         self._started.release()
 
     def _run_forever(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._stopping = False
         while not self._stopping:
             try:
                 loop.run_forever()
@@ -133,15 +133,18 @@ class _RunningLoop:
                 # Out of a task that nobody awaits; the other calls' loop goes on.
                 loop.call_exception_handler({"message": "a task has raised", "exception": error})
 
+    def _stop_on_loop(self) -> None:
+        if not self._stopping:
+            self._stopping = self.loop.ends = True
+            self.loop.loop.stop()
+
     def is_alive(self) -> bool:
         return self._ended.locked()
 
     def stop(self, timeout: float | None) -> bool:
-        self._stopping = self.loop.ends = True
-        try:
-            self.loop.loop.call_soon_threadsafe(self.loop.loop.stop)
-        except RuntimeError:
-            pass  # it has closed already
+        # While the loop ends, a second stop would cut its tasks' clean-up short. And this may be called while
+        # the collector has interrupted anything.
+        self.loop.post_from_signal(self._stop_on_loop)
         if self._thread == get_ident():
             return False
         if not self._ended.acquire(timeout=-1 if timeout is None else timeout):

@@ -988,6 +988,35 @@ def test_a_sync_call_that_runs_when_the_loop_thread_is_closed_is_waited_for() ->
     assert steps == ["sync", "cancelled"]
 
 
+def test_closing_a_loop_thread_again_does_not_cut_the_clean_up_short() -> None:
+    """Its tasks go on until they are through with it."""
+    begun, cleaning, go_on, steps = threading.Event(), threading.Event(), threading.Event(), []
+
+    async def calls() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaning.set()
+            while not go_on.is_set():
+                await asyncio.sleep(0)
+            steps.append("cleaned up")
+
+    loop = LoopThread()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(async_to_sync(calls, loop=loop))
+        assert begun.wait(30)
+        assert not loop.close(timeout=0)
+        assert cleaning.wait(30)
+        assert not loop.close(timeout=0)
+        assert not loop.close(timeout=0.1)
+        go_on.set()
+        assert loop.close()
+        with pytest.raises(asyncio.CancelledError):
+            waiting.result(30)
+    assert steps == ["cleaned up"]
+
+
 def test_a_loop_thread_may_be_closed_from_its_own_thread() -> None:
     """It does not wait for itself; it ends when the code that closes it is done."""
     loop = LoopThread()
