@@ -1,5 +1,6 @@
 """Synchronous and asynchronous web code, living together."""
 
+from asgiadapt._asgi_to_wsgi import AsgiToWsgi
 from asgiadapt._async_to_sync import AsyncSingleThreadContext, async_to_sync
 from asgiadapt._errors import (
     ApplicationError,
@@ -14,6 +15,7 @@ from asgiadapt._errors import (
     PoolFull,
     RequestTooLarge,
     ServerError,
+    StartupFailed,
 )
 from asgiadapt._local import Local
 from asgiadapt._markers import iscoroutinefunction, markcoroutinefunction
@@ -29,6 +31,7 @@ __all__ = [
     "ApplicationOrderError",
     "ApplicationTypeError",
     "ApplicationValueError",
+    "AsgiToWsgi",
     "AsyncSingleThreadContext",
     "ClientDisconnected",
     "ClientTimeout",
@@ -41,6 +44,7 @@ __all__ = [
     "PoolStats",
     "RequestTooLarge",
     "ServerError",
+    "StartupFailed",
     "ThreadSensitiveContext",
     "WorkerPool",
     "WsgiToAsgi",

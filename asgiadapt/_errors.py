@@ -6,10 +6,10 @@ an error says what happened, why it cannot go on, and what to do.
 
 
 class ApplicationError(Exception):
-    """The wrapped application broke the rules of its interface (PEP 3333).
+    """The wrapped application broke the rules of its interface (PEP 3333, or ASGI).
 
-    Raised inside the application where that is possible (from ``start_response`` and ``write``), otherwise
-    out of the ASGI call, so that the server logs it.
+    Raised inside the application where that is possible (from ``start_response`` and ``write``, or from
+    ``send``), otherwise out of the call of the adapter, so that the server logs it.
     """
 
 
@@ -26,14 +26,14 @@ class ApplicationValueError(ApplicationError, ValueError):
 
 
 class ServerError(RuntimeError):
-    """The server around the adapter broke the rules of ASGI."""
+    """The server around the adapter broke the rules of its interface (ASGI, or PEP 3333)."""
 
 
 class ClientDisconnected(ConnectionError):
     """The client has gone: what is read would be incomplete, what is written would reach nobody.
 
-    Raised in the worker thread, out of ``wsgi.input`` and ``write``. Being an ``OSError``, it is taken by
-    Django and Werkzeug for what it is.
+    Raised in a WSGI application out of ``wsgi.input`` and ``write``, in an ASGI application out of ``send``.
+    Being an ``OSError``, it is taken by the frameworks for what it is.
     """
 
 
@@ -59,3 +59,7 @@ class DeadlockError(RuntimeError):
 
 class LoopStopped(RuntimeError):
     """The event loop on which async code was to run is closed, or was stopped before the code had ended."""
+
+
+class StartupFailed(RuntimeError):
+    """The start-up of an ASGI application has failed, so that it serves no requests. Has its message."""

@@ -25,6 +25,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any
 
+from asgiadapt._dropped_fields import warn_of_dropped
 from asgiadapt._errors import (
     ApplicationOrderError,
     ApplicationTypeError,
@@ -38,7 +39,7 @@ from asgiadapt._sansio.refusal import Refusal, refusal_events
 from asgiadapt._sansio.request import may_have_body, waits_for_continue
 from asgiadapt._sansio.response import Event, WsgiResponse
 from asgiadapt._threads.calls import Origin, here
-from asgiadapt._threads.handoff import Flag, ToLoop, ToWorker
+from asgiadapt._threads.handoff import Flag, ToLoop, ToThread
 from asgiadapt._threads.loops import Loop, TimeIsUp, within
 from asgiadapt._threads.workers import WorkerPool
 from asgiadapt._wsgi_streams import BodyReader, FileWrapper, LateBody
@@ -48,6 +49,9 @@ log = logging.getLogger("asgiadapt")
 
 # A request that has waited this long for a worker is worth a look whether its client is still there.
 _PATIENCE_SECONDS = 0.5
+# A server whose send() never waits would let this request have the loop for itself; after so many calls,
+# others have their turn.
+_MAX_UNPAUSED = 64
 
 _FILE_EVENTS = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 
@@ -112,7 +116,7 @@ class Exchange:
         # The caller's variables are visible to the application; what it sets stays with this request.
         self._context: Context = copy_context()
         self._out: ToLoop[list[Event]] = ToLoop(loop, settings.window)
-        self._stream: ToWorker | None = None  # None: the body is complete
+        self._stream: ToThread[bytes] | None = None  # None: the body is complete
         self._body: RequestBody | None = None  # made for the first event
         self._body_broken = False  # the first events said that there is no more to come
         self._body_limit: RequestTooLarge | None = None  # set once it has been passed
@@ -193,7 +197,7 @@ class Exchange:
             self._lazy = True
         elif not self._lazy:
             return False
-        self._stream = ToWorker(self._loop, 0)
+        self._stream = ToThread(self._loop, 0)
         environ["wsgi.input"] = LateBody(self)
         return True
 
@@ -223,9 +227,9 @@ class Exchange:
         if body.ended:
             environ["wsgi.input"] = io.BytesIO(b"".join(chunks))
             return
-        self._stream = ToWorker(self._loop, settings.window)
+        self._stream = ToThread(self._loop, settings.window)
         for chunk in chunks:
-            self._stream.put(chunk, last=False)
+            self._stream.put([chunk], len(chunk))
         if error is not None:
             self._stream.break_off(_always(error))
         environ["wsgi.input"] = BodyReader(self)
@@ -261,6 +265,7 @@ class Exchange:
         out = self._out
         send = self._send
         limit = self._settings.send_timeout
+        unpaused = 0
         while (entries := out.take()) is not None:
             if not entries:
                 await out.news
@@ -280,7 +285,12 @@ class Exchange:
                     try:
                         pause = next(steps)
                     except StopIteration:
+                        unpaused += 1
+                        if unpaused >= _MAX_UNPAUSED:
+                            unpaused = 0
+                            await self._loop.breathe()
                         continue
+                    unpaused = 0
                     try:
                         # A server may send a whole file within one send(): that has no limit of its own.
                         of_body = event["type"] not in _FILE_EVENTS
@@ -350,7 +360,7 @@ class Exchange:
         if event["type"] == "http.disconnect":
             self._client_left_on_loop()
 
-    async def _fetch_body_on_loop(self, stream: ToWorker) -> bool:
+    async def _fetch_body_on_loop(self, stream: ToThread[bytes]) -> bool:
         """Pass the rest of the body on; false where it did not come to its end."""
         limit = self._settings.receive_timeout
         if self._body is None:
@@ -360,7 +370,8 @@ class Exchange:
             while not body.ended:
                 await stream.room()
                 event = await within(self._loop, limit, self._receive())
-                stream.put(body.accept(event), last=body.ended)
+                chunk = body.accept(event)
+                stream.put([chunk] if chunk else [], len(chunk), last=body.ended)
         except TimeIsUp:
             stream.break_off(_read_timed_out)
         except RequestTooLarge as error:
@@ -500,7 +511,7 @@ class Exchange:
         finally:
             exc_info = None  # it refers to this frame
         if self._response.dropped:
-            _warn_of_dropped(self._response.dropped)
+            warn_of_dropped(self._response.dropped)
         return self._write
 
     def _write(self, data: bytes, /) -> None:
@@ -582,20 +593,6 @@ def _names(path: Any, status: os.stat_result) -> bool:
         return os.path.samestat(os.stat(path), status)
     except OSError:
         return False
-
-
-_warned: set[str] = set()
-
-
-def _warn_of_dropped(names: tuple[str, ...]) -> None:
-    for name in names:
-        if name.lower() not in _warned:
-            _warned.add(name.lower())
-            log.warning(
-                "The application sets the header %r, which belongs to the connection and is left to the "
-                "server (PEP 3333, 'Other HTTP Features'). It is dropped here and from now on.",
-                name,
-            )
 
 
 def _always(error: BaseException) -> Callable[[], BaseException]:

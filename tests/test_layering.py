@@ -11,7 +11,9 @@ import pytest
 import asgiadapt
 
 PACKAGE = Path(asgiadapt.__file__).parent
-GATEWAYS = {"asgiadapt._wsgi_to_asgi", "asgiadapt._wsgi_exchange", "asgiadapt._wsgi_streams"}
+WSGI_TO_ASGI = {"asgiadapt._wsgi_to_asgi", "asgiadapt._wsgi_exchange", "asgiadapt._wsgi_streams"}
+ASGI_TO_WSGI = {"asgiadapt._asgi_to_wsgi", "asgiadapt._asgi_exchange", "asgiadapt._asgi_site"}
+GATEWAYS = WSGI_TO_ASGI | ASGI_TO_WSGI
 BRIDGES = {"asgiadapt._sync_to_async", "asgiadapt._async_to_sync", "asgiadapt._local"}
 # What is public is for those outside; inside, each name is imported from where it is made.
 PUBLIC = {f"asgiadapt.{name}" for name in asgiadapt.__all__}
@@ -36,8 +38,16 @@ FORBIDDEN = {
     "typing": EVERYWHERE | CONCURRENCY | GATEWAYS | RULES_AND_THREADS,
     "_errors.py": EVERYWHERE | CONCURRENCY | GATEWAYS | RULES_AND_THREADS,
     "_wsgi_streams.py": EVERYWHERE | CONCURRENCY | RULES_AND_THREADS,
-    "_wsgi_exchange.py": EVERYWHERE | LOOPS | THREADS | {"asgiadapt._wsgi_to_asgi"},
-    "_wsgi_to_asgi.py": EVERYWHERE | CONCURRENCY,
+    "_wsgi_exchange.py": EVERYWHERE | LOOPS | THREADS | ASGI_TO_WSGI | {"asgiadapt._wsgi_to_asgi"},
+    "_wsgi_to_asgi.py": EVERYWHERE | CONCURRENCY | ASGI_TO_WSGI,
+    "_asgi_site.py": EVERYWHERE
+    | LOOPS
+    | THREADS
+    | WSGI_TO_ASGI
+    | {"asgiadapt._asgi_to_wsgi", "asgiadapt._asgi_exchange"},
+    "_asgi_exchange.py": EVERYWHERE | LOOPS | THREADS | WSGI_TO_ASGI | {"asgiadapt._asgi_to_wsgi"},
+    "_asgi_to_wsgi.py": EVERYWHERE | THREADS | WSGI_TO_ASGI | {"trio", "anyio", "uvloop"},
+    "_dropped_fields.py": EVERYWHERE | CONCURRENCY | GATEWAYS | BRIDGES | RULES_AND_THREADS,
     "_sync_to_async.py": EVERYWHERE
     | GATEWAYS
     | LOOPS

@@ -85,6 +85,7 @@ def test_annotations_can_be_resolved(name: str) -> None:
         ("PoolFull", (RuntimeError,)),
         ("RequestTooLarge", (OSError,)),
         ("ServerError", (RuntimeError,)),
+        ("StartupFailed", (RuntimeError,)),
     ],
 )
 def test_errors_are_what_people_catch_already(name: str, bases: tuple[type, ...]) -> None:
@@ -153,7 +154,7 @@ def test_making_an_adapter_starts_nothing_either() -> None:
     """Threads come with the first request."""
     run(
         "import threading\n"
-        "from asgiadapt import WorkerPool, WsgiToAsgi\n"
-        "adapters = WsgiToAsgi(print), WsgiToAsgi(print, pool=WorkerPool(5))\n"
+        "from asgiadapt import AsgiToWsgi, WorkerPool, WsgiToAsgi\n"
+        "adapters = WsgiToAsgi(print), WsgiToAsgi(print, pool=WorkerPool(5)), AsgiToWsgi(print)\n"
         "assert threading.active_count() == 1, threading.enumerate()\n"
     )

@@ -389,3 +389,36 @@ async def test_an_adapter_serves_after_every_kind_of_failure() -> None:
             await request(adapter, path=path)
         assert (await request(adapter)).body == b"hello"
     assert adapter.pool.stats().threads == 1
+
+
+async def test_an_endless_stream_leaves_the_loop_to_others() -> None:
+    """Although ``send()`` never waits, and the worker has the next chunk in time."""
+    over = threading.Event()
+
+    def endless(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])
+        for _ in range(20_000):  # so that the test ends where this fails
+            if over.is_set():
+                return
+            yield b"x" * 1024
+
+    sent = 0
+
+    async def send(event: dict[str, Any]) -> None:
+        nonlocal sent
+        sent += 1
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody feeds it")
+
+    serving = asyncio.create_task(WsgiToAsgi(endless)(scope_for(), receive, send))
+    while not sent:
+        await asyncio.sleep(0)
+    turns = 0
+    while turns < 100:
+        await asyncio.sleep(0)
+        turns += 1
+    over.set()
+    await serving
+    assert sent < 20_000

@@ -1,13 +1,14 @@
 """Header fields: pairs of bytes in ASGI, ``HTTP_*`` keys and latin-1 text in WSGI, and what must not cross.
 
-Requests go one way (`fields_from_headers`), responses the other (`headers_from_list`).
+For a WSGI application requests go one way (`fields_from_headers`) and responses the other
+(`headers_from_list`); for an ASGI application it is `headers_from_environ` and `list_from_headers`.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from asgiadapt._errors import ApplicationTypeError, ApplicationValueError
+from asgiadapt._errors import ApplicationTypeError, ApplicationValueError, ServerError
 from asgiadapt._sansio.refusal import Refusal
 
 # RFC 9110, 5.6.2: what a field name is made of.
@@ -255,3 +256,168 @@ def _declared_length(value: bytes) -> int:
             f"number, or leave the header out."
         )
     return int(value)
+
+
+class _HeaderNames(dict[str, bytes]):
+    """Looks up the header name that an environ key stands for; ``b""`` for entries that are no header.
+
+    ``Host`` counts as none, and neither do the content fields: they are seen to by themselves.
+    """
+
+    def __missing__(self, key: str) -> bytes:
+        name = b""
+        if key.startswith("HTTP_") and key not in ("HTTP_HOST", "HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"):
+            name = key[5:].replace("_", "-").lower().encode("ascii", "replace")
+            if not key.isascii() or _TOKEN.fullmatch(name) is None:
+                raise Refusal(400, "the name of a header field is not valid.")
+        if len(self) < _CACHE_ENTRIES and len(key) <= _CACHED_NAME_BYTES:
+            self[key] = name
+        return name
+
+
+_HEADER_NAMES = _HeaderNames()
+
+
+def headers_from_environ(environ: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
+    """The header part of a scope; `Refusal` for values that no header can have."""
+    pairs: list[tuple[bytes, bytes]] = []
+    key, value = "HTTP_HOST", environ.get("HTTP_HOST")
+    try:
+        if value is not None:
+            # The first, as RFC 9110, 7.2, would have it.
+            pairs.append((b"host", value.encode("latin-1")))
+            if not value.isprintable():
+                _look_closer(value)
+        names = _HEADER_NAMES
+        for key, value in environ.items():
+            name = names[key]
+            if name:
+                pairs.append((name, value.encode("latin-1")))
+                if not value.isprintable():
+                    _look_closer(value)
+        key = "CONTENT_TYPE"
+        if value := environ.get(key):
+            pairs.append((b"content-type", value.encode("latin-1")))
+            _look_closer(value)
+        key = "CONTENT_LENGTH"
+        # RFC 9112, 6.3: where both are given, the chunked framing says where the body ends.
+        if value := environ.get(key):
+            length = _content_length(str(value))
+            if "HTTP_TRANSFER_ENCODING" not in environ:
+                pairs.append((b"content-length", length.encode("ascii")))
+    except UnicodeEncodeError:
+        raise Refusal(400, f"the header field {_field_name(key)} is not in latin-1.") from None
+    except AttributeError:
+        raise ServerError(
+            f"the WSGI server, or a middleware, gave {value!r} for {key} in the environ, a "
+            f"{type(value).__name__}; every header field has to be a str."
+        ) from None
+    return pairs
+
+
+def _look_closer(value: str) -> None:
+    if "\r" in value or "\n" in value or "\0" in value:
+        raise Refusal(400, "a header field has a CR, LF or NUL in its value.")
+
+
+def content_length(environ: Mapping[str, Any]) -> int | None:
+    """The declared length of a request's body, if there is one that can be read."""
+    value = environ.get("CONTENT_LENGTH")
+    return int(_content_length(str(value))) if value else None
+
+
+class _ListNames(dict[bytes, str]):
+    """Looks up what a response header is called in WSGI's list: checked; as it is, but for the type."""
+
+    def __missing__(self, name: bytes) -> str:
+        if _TOKEN.fullmatch(name) is None:
+            raise ApplicationValueError(
+                f"http.response.start has the header name {name!r}; a name is made of ASCII letters, digits "
+                f"and !#$%&'*+-.^_`|~ only."
+            )
+        text = name.decode("ascii")
+        if len(self) < _CACHE_ENTRIES and len(name) <= _CACHED_NAME_BYTES:
+            self[name] = text
+        return text
+
+
+_LIST_NAMES = _ListNames()
+_LISTED_WITH_CARE = frozenset(name.decode() for name in HOP_BY_HOP) | {"content-length"}
+
+
+class ListedHeaders(NamedTuple):
+    """The checked fields of an ASGI application's response, as ``start_response`` takes them."""
+
+    pairs: list[tuple[str, str]]
+    content_length: int | None = None
+    dropped: tuple[str, ...] = ()
+
+
+def list_from_headers(headers: Any, status: int) -> ListedHeaders:
+    """Check the headers of ``http.response.start``. Hop-by-hop fields are the server's, and are dropped."""
+    pairs: list[tuple[str, str]] = []
+    content_length: int | None = None
+    dropped: tuple[str, ...] = ()
+    try:
+        items = iter(headers)
+    except TypeError as error:
+        raise ApplicationTypeError(
+            f"http.response.start has {headers!r} for its headers, a {type(headers).__name__}; give pairs of "
+            f"bytes."
+        ) from error
+    for item in items:
+        try:
+            name, value = item
+        except (TypeError, ValueError) as error:
+            raise ApplicationTypeError(
+                f"http.response.start has the header {item!r}; give pairs of a name and a value, both bytes."
+            ) from error
+        if not isinstance(name, bytes):
+            raise ApplicationTypeError(
+                f"http.response.start has the header name {name!r}, a {type(name).__name__}; give bytes."
+            )
+        text = listed_value(name, value)
+        listed = _LIST_NAMES[name]
+        lower = listed.lower()
+        if lower not in _LISTED_WITH_CARE:
+            pairs.append((listed, text))
+        elif lower == "content-length":
+            length = _sent_length(text)
+            if content_length is None:
+                content_length = length
+                pairs.append((listed, text))
+            elif content_length != length:
+                raise ApplicationValueError(
+                    f"http.response.start has two different lengths, {content_length} and {length}; give one "
+                    f"content-length."
+                )
+        elif lower == "proxy-authenticate" and status == 407:
+            pairs.append((listed, text))  # the point of such a response
+        else:
+            dropped += (listed,)
+    return ListedHeaders(pairs, content_length, dropped)
+
+
+def listed_value(name: Any, value: Any) -> str:
+    """The value of a field as text, checked."""
+    if not isinstance(value, bytes):
+        raise ApplicationTypeError(
+            f"the application sent the value {value!r} for the header {name!r}, a {type(value).__name__}; "
+            f"give bytes."
+        )
+    text = value.decode("latin-1")
+    if not text.isprintable() and _CONTROL.search(text) is not None:
+        raise ApplicationValueError(
+            f"the application sent the value {value!r} for the header {name!r}; a value has no control "
+            f"characters, line ends among them."
+        )
+    return text.strip(" \t")
+
+
+def _sent_length(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 20):
+        raise ApplicationValueError(
+            f"http.response.start has the content-length {text!r}; give a decimal number, or leave the "
+            f"header out."
+        )
+    return int(text)

@@ -20,11 +20,22 @@ class Refusal(Exception):
         self.text = text
 
 
+def refusal_response(refusal: Refusal, method: str) -> tuple[str, list[tuple[str, str]], list[bytes]]:
+    """Status line, headers and body of a WSGI response to a request with *refusal*."""
+    body = _page(refusal)
+    fields = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+    return f"{refusal.status} {PHRASES[refusal.status]}", fields, [] if method == "HEAD" else [body]
+
+
+def _page(refusal: Refusal) -> bytes:
+    return f"{refusal.status} {PHRASES[refusal.status]}: {refusal.text}\n".encode()
+
+
 def refusal_events(
     refusal: Refusal, method: str, headers: list[tuple[bytes, bytes]] | None = None
 ) -> list[dict[str, Any]]:
     """The two events that answer a request with *refusal*; the text is left out for HEAD."""
-    body = f"{refusal.status} {PHRASES[refusal.status]}: {refusal.text}\n".encode()
+    body = _page(refusal)
     fields = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),

@@ -1,14 +1,15 @@
-"""Request heads: the WSGI ``environ`` made from the ASGI ``http`` scope.
+"""Request heads: the WSGI ``environ`` made from the ASGI ``http`` scope, and the scope from the environ.
 
 The rows of "WSGI Compatibility" in the ASGI HTTP specification. The streams (``wsgi.input``,
 ``wsgi.errors``) are not made here: they do I/O, and the gateway adds them.
 """
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from asgiadapt._sansio.headers import EnvironKeys, fields_from_headers
+from asgiadapt._sansio.headers import EnvironKeys, fields_from_headers, headers_from_environ
 from asgiadapt._sansio.refusal import Refusal
 
 _TLS_VERSIONS = {0x0301: "TLSv1", 0x0302: "TLSv1.1", 0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
@@ -167,3 +168,138 @@ def waits_for_continue(environ: Mapping[str, Any]) -> bool:
     """Whether the client holds its body back until it is asked for (RFC 9110, 10.1.1)."""
     expect = environ.get("HTTP_EXPECT")
     return expect is not None and "100-continue" in expect.lower()
+
+
+# What ASGI calls the versions that servers write into SERVER_PROTOCOL.
+_HTTP_VERSIONS: Final = {
+    "HTTP/1.0": "1.0",
+    "HTTP/1.1": "1.1",
+    "HTTP/2": "2",
+    "HTTP/2.0": "2",
+    "HTTP/3": "3",
+    "HTTP/3.0": "3",
+}
+_ORIGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*")
+# Events that are passed on to the server by a function in the environ, where there is one.
+SERVER_FUNCTIONS: Final = {
+    "http.response.early_hint": "wsgi.early_hints",
+    "http.response.debug": "asgiadapt.debug",
+    "http.response.pathsend": "wsgi.file_wrapper",
+}
+
+
+def scope_from_environ(environ: dict[str, Any]) -> dict[str, Any]:
+    """The ``http`` scope of *environ*, a new dict; `Refusal` where the request cannot be put into one.
+
+    *environ* is not changed. ``state`` is not there yet.
+    """
+    root = environ.get("SCRIPT_NAME") or ""
+    path = environ.get("PATH_INFO") or ""
+    scheme = environ.get("wsgi.url_scheme") or "http"
+    address = environ.get("REMOTE_ADDR")
+    try:
+        query = (environ.get("QUERY_STRING") or "").encode("latin-1")
+        if root:
+            root = root.rstrip("/")
+            if root and path and path[0] != "/":
+                path = "/" + path
+        whole = root + path
+        scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.5"},
+            "http_version": _HTTP_VERSIONS.get((environ.get("SERVER_PROTOCOL") or "").upper(), "1.0"),
+            "method": environ.get("REQUEST_METHOD", "GET").upper(),
+            "scheme": scheme,
+            "path": _text(whole) or "/",
+            "query_string": query,
+            "root_path": _text(root),
+            "headers": headers_from_environ(environ),
+            "client": (address, _port(environ.get("REMOTE_PORT")) or 0) if address else None,
+            "server": _server_address(environ),
+            "extensions": _offered(environ, scheme),
+        }
+    except UnicodeEncodeError:
+        raise Refusal(400, "the request line has characters that are not in latin-1.") from None
+    for key in ("REQUEST_URI", "RAW_URI"):
+        target = environ.get(key)
+        if target and (raw_path := _raw_path(target, whole)):
+            scope["raw_path"] = raw_path
+            break
+    return scope
+
+
+def _text(wire: str) -> str:
+    """What `_wire` has made of a text."""
+    if wire.isascii():
+        return wire
+    return wire.encode("latin-1").decode("utf-8", "replace")
+
+
+def _raw_path(target: str, path: str) -> bytes | None:
+    """The path as the client wrote it, if *target* is what the server made *path* of."""
+    if target[0] != "/" and (origin := _ORIGIN.match(target)) is not None:
+        target = target[origin.end() :]
+    raw = target.partition("?")[0]
+    try:
+        raw_path = raw.encode("latin-1")
+        as_it_is = raw == path and "%" not in raw  # the common case
+        if not as_it_is and unquote_to_bytes(raw_path) != path.encode("latin-1"):
+            return None
+    except UnicodeEncodeError:
+        return None
+    return raw_path
+
+
+def _port(value: Any) -> int | None:
+    """A port, None for what is not a number; `Refusal` for a number that no port has."""
+    if value is None or value == "":
+        return None
+    text = str(value)
+    if len(text) < 5 and text.isascii() and text.isdigit():
+        return int(text)
+    if not (text.isascii() and text.removeprefix("-").isdigit()):
+        return None
+    if len(text) > 5 or not 0 <= int(text) <= 65535:
+        raise Refusal(400, "the request has a port that does not exist.")
+    return int(text)
+
+
+def _server_address(environ: Mapping[str, Any]) -> tuple[str, int | None] | None:
+    name = environ.get("SERVER_NAME")
+    if not name:
+        return None
+    if name[0] == "/":
+        return name, None  # a Unix socket
+    port = _port(environ.get("SERVER_PORT"))
+    if port is None:
+        return None
+    return name.removeprefix("[").removesuffix("]"), port
+
+
+def _offered(environ: dict[str, Any], scheme: str) -> dict[str, dict[str, Any]]:
+    """The extensions: what this server can do."""
+    extensions: dict[str, dict[str, Any]] = {"asgiadapt.environ": environ}
+    for event, key in SERVER_FUNCTIONS.items():
+        if key in environ and callable(environ[key]):
+            extensions[event] = {}
+    if scheme == "https" and (tls := _tls_facts(environ)):
+        extensions["tls"] = tls
+    return extensions
+
+
+def _tls_facts(environ: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The TLS extension, made of the variables that Apache made common; None where they are not there."""
+    version, chain, name, own = (environ.get(key) or None for key in _TLS_KEYS)
+    if version is chain is name is own is None:
+        return None
+    numbers = {text: number for number, text in _TLS_VERSIONS.items()}
+    return {
+        "server_cert": own and _text(own),
+        "client_cert_chain": [_text(chain)] if chain else [],
+        "client_cert_name": name and _text(name),
+        "tls_version": numbers.get(version or ""),
+        "cipher_suite": None,
+    }
+
+
+_TLS_KEYS: Final = ("SSL_PROTOCOL", "SSL_CLIENT_CERT", "SSL_CLIENT_S_DN", "SSL_SERVER_CERT")

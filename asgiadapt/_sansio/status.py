@@ -2,6 +2,8 @@
 
 import re
 from functools import lru_cache
+from http import HTTPStatus
+from typing import Any
 
 from asgiadapt._errors import ApplicationTypeError, ApplicationValueError
 
@@ -34,3 +36,28 @@ def _code(line: str) -> int:
             f"environ['wsgi.early_hints']."
         )
     return code
+
+
+def line_from_status(status: Any) -> str:
+    """The status line of a code; the phrase is the registered one, or ``Unknown``."""
+    if type(status) is not int:
+        if not isinstance(status, int) or isinstance(status, bool):
+            raise ApplicationTypeError(
+                f"http.response.start has the status {status!r}, a {type(status).__name__}; give an int such "
+                f"as 200."
+            )
+        status = int(status)  # of an enum
+    return _line(status)
+
+
+@lru_cache(maxsize=256)
+def _line(code: int) -> str:
+    if not 200 <= code <= 999:
+        raise ApplicationValueError(
+            f"http.response.start has the status {code}; give one from 200 to 999. A status under 200 is an "
+            f"interim response, which does not end a request, and WSGI cannot switch protocols."
+        )
+    try:
+        return f"{code} {HTTPStatus(code).phrase}"
+    except ValueError:
+        return f"{code} Unknown"

@@ -64,6 +64,13 @@ def place_variable(name: str) -> "ContextVar[Any]":
     return variable
 
 
+def leave_places() -> None:
+    """Let the running code, and what it calls, be nowhere in particular."""
+    for variable in _PLACES:
+        if variable.get() is not None:
+            variable.set(None)
+
+
 def move_in(context: Context) -> None:
     """Let the values of each `Local` belong to the running code. Inside *context*."""
     for variable, value in list(context.items()):

@@ -7,7 +7,11 @@ hub goes on with others.
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
+
+from asgiadapt._threads.handoff import locked
+from asgiadapt._threads.loops import Bell
 
 LIBRARIES: Final = frozenset({"gevent.monkey", "eventlet.patcher"})
 
@@ -24,3 +28,53 @@ def escape() -> Callable[[Callable[[], Any]], Any] | None:
 
         return lambda function: tpool.execute(function)
     return None
+
+
+def bell_maker() -> Callable[[], Bell]:
+    """What makes the bells by which the code that asks may wait for another thread."""
+    gevent = sys.modules.get("gevent.monkey")
+    if gevent is not None and gevent.is_module_patched("threading"):
+        return _GeventBell
+    if (escape_to := escape()) is not None:
+        return partial(_EscapedBell, escape_to)
+    return locked
+
+
+class _GeventBell:
+    """Rung on any thread; the greenlet that waits lets its hub go on with others."""
+
+    def __init__(self) -> None:
+        self._event: Any = sys.modules["gevent.event"].Event()
+        # The one thing in gevent that may be touched by any thread.
+        self._watcher: Any = sys.modules["gevent"].get_hub().loop.async_()
+        self._watcher.start(self._event.set)
+
+    def acquire(self, *, timeout: float) -> bool:
+        rung = False
+        try:
+            rung = bool(self._event.wait(None if timeout < 0 else timeout))
+            return rung
+        except BaseException:
+            rung = True  # nobody comes back for it
+            raise
+        finally:
+            if rung:
+                self._watcher.stop()
+
+    def release(self) -> None:
+        self._watcher.send()
+
+    def __del__(self) -> None:
+        self._watcher.close()
+
+
+class _EscapedBell:
+    """Waited for by a real thread of the library's, while its hub goes on."""
+
+    def __init__(self, escape_to: Callable[[Callable[[], Any]], Any]) -> None:
+        self._escape_to = escape_to
+        self._lock = locked()
+        self.release = self._lock.release
+
+    def acquire(self, *, timeout: float) -> bool:
+        return bool(self._escape_to(partial(self._lock.acquire, timeout=timeout)))

@@ -1,12 +1,12 @@
-"""What a worker and an event loop pass to each other, bounded in bytes both ways.
+"""What a thread and an event loop pass to each other, bounded in bytes both ways.
 
-`ToLoop` carries items from a worker to the loop, `ToWorker` carries bytes from the loop to a worker. Each
-has one end on a worker and one on the loop.
+`ToLoop` carries items from a worker to the loop, `ToThread` from the loop to a thread. Each has one end on a
+thread and one on the loop.
 
 Guarantees
     Whatever waits is taken together: one crossing for all.
-    A worker that waits is always freed: by the other end, by `break_off`, or because the loop stands still.
-    After `break_off` nothing more is passed on, and the worker's end raises the error that it was given.
+    A thread that waits is always freed: by the other end, by `break_off`, or because the loop stands still.
+    After `break_off` nothing more is passed on, and the thread's end raises the error that it was given.
 """
 
 import threading
@@ -14,8 +14,8 @@ from _thread import LockType
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from asgiadapt._errors import ClientDisconnected
-from asgiadapt._threads.loops import Loop, Waiter, wait_for_loop
+from asgiadapt._errors import ClientDisconnected, LoopStopped
+from asgiadapt._threads.loops import Bell, Loop, Waiter, wait_for_loop
 from asgiadapt._threads.primitives import Lock
 
 Item = TypeVar("Item")
@@ -25,18 +25,15 @@ Item = TypeVar("Item")
 MakeError: TypeAlias = Callable[[], BaseException]
 
 
-class LoopStandsStill(RuntimeError):
-    """The event loop on the other end was closed or stopped while a worker waited for it."""
-
-
-def _stands_still() -> LoopStandsStill:
-    return LoopStandsStill(
+def _stands_still() -> LoopStopped:
+    return LoopStopped(
         "the event loop that serves this request was closed or stopped before the request had ended; run "
         "it until the server has shut down."
     )
 
 
-def _locked() -> LockType:
+def locked() -> LockType:
+    """A bell for threads that are real."""
     bell = Lock()
     bell.acquire()
     return bell
@@ -85,7 +82,7 @@ class ToLoop(Generic[Item]):
             self._held += size
             wake = self._has_to_wake()
             if self._held > self._window and not last:
-                bell = self._bell = _locked()
+                bell = self._bell = locked()
         if wake:
             self._loop.post(self._resume_on_loop)
         if bell is not None:
@@ -108,7 +105,7 @@ class ToLoop(Generic[Item]):
             if self._held == 0:
                 return
             self._window = 0
-            bell = self._bell = _locked()
+            bell = self._bell = locked()
         self._wait(bell)
 
     def _wait(self, bell: LockType) -> None:
@@ -182,76 +179,95 @@ class ToLoop(Generic[Item]):
             self.news.set_result(None)
 
 
-class ToWorker:
-    """Bytes on their way from the loop to a worker.
+class ToThread(Generic[Item]):
+    """Items on their way from the loop to a thread that waits for them.
 
-    The loop fetches up to *ahead* bytes that nobody has asked for yet; with 0, none.
+    The loop puts them whether there is room or not, and awaits `room` before it makes more: until less than
+    *ahead* bytes wait, or nothing does and the thread wants some. With *ahead* 0 nothing is made in advance.
+    *make_bell* makes what the thread waits by.
     """
 
     __slots__ = (
         "_ahead",
         "_bell",
-        "_chunks",
-        "_ended",
         "_held",
+        "_items",
         "_loop",
+        "_make_bell",
         "_make_error",
         "_mutex",
-        "_waiter",
+        "_waiters",
+        "ended",
     )
 
-    def __init__(self, loop: Loop, ahead: int) -> None:
+    def __init__(self, loop: Loop, ahead: int, make_bell: Callable[[], Bell] = locked) -> None:
         self._loop = loop
         self._ahead = ahead
         self._mutex = loop.mutex
-        self._chunks: list[bytes] | None = None  # made for the first
+        self._make_bell = make_bell
+        self._items: list[Item] | None = None  # made for the first
         self._held = 0
-        self._ended = False
+        self.ended = False
         self._make_error: MakeError | None = None
-        self._waiter: Waiter | None = None
-        self._bell: LockType | None = None
+        self._waiters: list[Waiter] | None = None  # made for the first
+        self._bell: Bell | None = None
 
-    def put(self, chunk: bytes, *, last: bool) -> None:
-        """Pass *chunk* on, perhaps empty. Loop."""
+    def put(self, items: list[Item], size: int, *, last: bool = False) -> None:
+        """Pass *items* on, perhaps none, which together count for *size* bytes. Loop."""
         with self._mutex:
-            if chunk:
-                if self._chunks is None:
-                    self._chunks = []
-                self._chunks.append(chunk)
-                self._held += len(chunk)
-            self._ended = last
-            if self._bell is None or not (chunk or last):
+            if items:
+                if self._items is None:
+                    self._items = items
+                else:
+                    self._items += items
+                self._held += size
+            self.ended = last
+            if self._bell is None or not (items or last):
                 return
             bell, self._bell = self._bell, None
         bell.release()
 
     def break_off(self, make_error: MakeError) -> None:
-        """The worker's end raises an error once it has what came already. Any thread."""
+        """The thread's end raises an error once it has what came already. Any thread.
+
+        From then on there is always room.
+        """
         with self._mutex:
-            if self._make_error is None and not self._ended:
+            if self._make_error is None and not self.ended:
                 self._make_error = make_error
             bell, self._bell = self._bell, None
         if bell is not None:
             bell.release()
 
     def fetch_ahead(self, size: int) -> None:
-        """Let the loop fetch up to *size* bytes from now on, if it could not before. Loop."""
+        """Let the loop put up to *size* bytes in advance from now on, if it could not before. Loop."""
         self._ahead = max(self._ahead, size)
 
+    def is_drained(self) -> bool:
+        """Whether the thread has taken all that will ever be put. Thread."""
+        with self._mutex:
+            return self.ended and not self._items
+
+    def is_full(self) -> bool:
+        """Whether `room` would wait. Loop."""
+        return (
+            self._held >= self._ahead and self._bell is None and not self.ended and self._make_error is None
+        )
+
     async def room(self) -> None:
-        """Wait until more may be fetched. Loop."""
+        """Wait until more may be put. Loop."""
         while True:
             with self._mutex:
-                if self._held < self._ahead or self._bell is not None:
+                if not self.is_full():
                     return
-                waiter = self._waiter = self._loop.waiter()
-            try:
-                await waiter
-            finally:
-                self._waiter = None
+                waiter = self._loop.waiter()
+                if self._waiters is None:
+                    self._waiters = []
+                self._waiters.append(waiter)
+            await waiter
 
-    def take(self) -> list[bytes]:
-        """All chunks that wait, once there are any; none at the end. Worker.
+    def take(self) -> list[Item]:
+        """All items that wait, once there are any; none at the end. Thread.
 
         Raises the error of `break_off` once there is nothing left to give.
         """
@@ -259,10 +275,10 @@ class ToWorker:
         with self._mutex:
             taken = self._take()
             if taken is None:
-                bell = self._bell = _locked()
-            wake = self._waiter is not None
+                bell = self._bell = self._make_bell()
+            wake = self._waiters is not None
         if wake:
-            self._loop.post(self._resume_on_loop)
+            self._loop.post(self.resume_on_loop)
         if bell is not None:
             if not wait_for_loop(bell, self._loop):
                 self.break_off(_stands_still)
@@ -270,20 +286,22 @@ class ToWorker:
                 taken = self._take()
         return taken or []
 
-    def _take(self) -> list[bytes] | None:
+    def _take(self) -> list[Item] | None:
         """With the mutex held; None for "not yet"."""
-        if self._chunks:
-            taken, self._chunks = self._chunks, None
+        if self._items:
+            taken, self._items = self._items, None
             self._held = 0
             return taken
         if self._make_error is not None:
             raise self._make_error()
-        return [] if self._ended else None
+        return [] if self.ended else None
 
-    def _resume_on_loop(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+    def resume_on_loop(self) -> None:
+        """Let whoever awaits `room` look again. Loop."""
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 class Watcher(Protocol):

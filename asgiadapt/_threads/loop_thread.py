@@ -14,7 +14,8 @@ import weakref
 from types import TracebackType
 from typing import Any, Final, Self
 
-from asgiadapt._errors import LoopStopped
+from asgiadapt._errors import DeadlockError, LoopStopped
+from asgiadapt._threads.greenlets import bell_maker
 from asgiadapt._threads.kept_loop import LoopFactory
 from asgiadapt._threads.loops import AsyncioLoop, running_asyncio_loop
 from asgiadapt._threads.primitives import Lock, get_ident, start_thread
@@ -114,6 +115,8 @@ class _RunningLoop:
         except BaseException as error:
             self._failure = error
         finally:
+            if self._failure is None:
+                self.loop.wake_as_usual()
             self._ended.release()
             if self._started.locked():
                 self._started.release()
@@ -123,6 +126,7 @@ class _RunningLoop:
         assert loop is not None
         self.loop = loop
         loop.ends = False
+        loop.wake_faster()
         self._started.release()
 
     def _run_forever(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -157,10 +161,12 @@ class _RunningLoop:
 
 class _Settings:
     default: LoopThread | None = None
+    shared: LoopThread | None = None
 
 
 _ALL: "weakref.WeakSet[LoopThread]" = weakref.WeakSet()
 _inherited: list[Any] = []
+_shared_mutex = Lock()
 
 
 def set_default_loop(loop: LoopThread | None) -> None:
@@ -176,12 +182,68 @@ def default_loop() -> LoopThread | None:
     return _Settings.default
 
 
+def shared_loop() -> LoopThread:
+    """The one of `set_default_loop`, or else one that is there for all who have none of their own."""
+    if _Settings.default is not None:
+        return _Settings.default
+    with _shared_mutex:
+        if _Settings.shared is None:
+            _Settings.shared = LoopThread()
+        return _Settings.shared
+
+
+def running_loop_of(loop: LoopThread | asyncio.AbstractEventLoop) -> AsyncioLoop:
+    """*loop*, started where it is ours, for a thread that will wait for it.
+
+    `LoopStopped` where it is closed or does not run, `DeadlockError` on its own thread.
+    """
+    if isinstance(loop, LoopThread):
+        running = loop._running_loop()
+        refuse_own_thread(running)
+        return running
+    _refuse_own_thread(loop)
+    found: list[AsyncioLoop] = []
+    bell = bell_maker()()
+
+    def look() -> None:
+        known = running_asyncio_loop()
+        assert known is not None
+        found.append(known)
+        bell.release()
+
+    try:
+        loop.call_soon_threadsafe(look)
+    except RuntimeError as error:
+        raise LoopStopped("the event loop is closed; give one that runs, or a LoopThread.") from error
+    if not bell.acquire(timeout=_START_SECONDS):
+        raise LoopStopped(
+            f"the event loop has run nothing within {_START_SECONDS:g} seconds; give one that runs on "
+            f"another thread, or a LoopThread."
+        )
+    return found[0]
+
+
+def refuse_own_thread(loop: AsyncioLoop) -> None:
+    """`DeadlockError` on the thread that runs *loop* at this moment."""
+    _refuse_own_thread(loop.loop)
+
+
+def _refuse_own_thread(loop: asyncio.AbstractEventLoop) -> None:
+    if asyncio._get_running_loop() is loop:
+        raise DeadlockError(
+            "this would make the thread of an event loop wait for that loop; call it from another thread, "
+            "for instance through sync_to_async."
+        )
+
+
 def _close_all() -> None:
     for loop_thread in list(_ALL):
         loop_thread.close(_EXIT_SECONDS)
 
 
 def _after_fork_in_child() -> None:
+    global _shared_mutex
+    _shared_mutex = Lock()  # the old one may be held by a thread that is gone
     for loop_thread in list(_ALL):
         # The parent's loop is not to be closed here; it waits for the same sockets.
         _inherited.append(loop_thread._running)

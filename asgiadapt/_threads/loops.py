@@ -33,6 +33,9 @@ _LOOK_SECONDS: Final = 1.0
 _GIVE_UP_SECONDS: Final = 5.0
 
 
+Cancelled: Final = asyncio.CancelledError
+
+
 class TimeIsUp(Exception):
     """What was waited for took longer than it may."""
 
@@ -61,6 +64,13 @@ class Outcome(Protocol):
 
     over: bool
     waiter: Waiter
+
+
+class Bell(Protocol):
+    """A lock that is held until it is rung."""
+
+    def acquire(self, *, timeout: float) -> bool: ...
+    def release(self) -> None: ...
 
 
 class Loop(Protocol):
@@ -113,6 +123,10 @@ class Loop(Protocol):
         """Whether the loop cancels all of its tasks. On the loop."""
         ...
 
+    async def breathe(self) -> None:
+        """Let others run for once."""
+        ...
+
     def forget_cancellation(self) -> None:
         """The running task was cancelled, and goes on: time limits that it sets now are not to mind."""
         ...
@@ -130,6 +144,16 @@ class Loop(Protocol):
         ...
 
 
+class _Waker:
+    """A file that wakes a loop. Closed when nobody is about to write to it any more."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
 class AsyncioLoop:
     """The running loop of asyncio, uvloop or the like."""
 
@@ -138,6 +162,7 @@ class AsyncioLoop:
         self.mutex = Lock()
         self._posted: deque[Callable[[], None]] = deque()
         self._woken = False  # a drain is scheduled and has not begun
+        self._waker: _Waker | None = None
         # Whether it is to end, where whoever runs it says so: it may have a single task, which is cancelled
         # for reasons of its own.
         self.ends: bool | None = None
@@ -151,6 +176,9 @@ class AsyncioLoop:
             if self._woken:
                 return
             self._woken = True
+        if (waker := self._waker) is not None:
+            os.eventfd_write(waker.fd, 1)
+            return
         try:
             self.loop.call_soon_threadsafe(self._drain, context=self._context)
         except RuntimeError:
@@ -158,6 +186,25 @@ class AsyncioLoop:
             with self.mutex:
                 self._posted.clear()
                 self._woken = False
+
+    def wake_faster(self) -> None:
+        """Be woken through a file of our own, until `wake_as_usual`: 7 us less than asyncio's own way."""
+        if not hasattr(os, "eventfd"):
+            return
+        waker = _Waker()
+        try:
+            self.loop.add_reader(waker.fd, self._drain_woken, waker.fd)
+        except NotImplementedError:
+            return
+        self._waker = waker
+
+    def wake_as_usual(self) -> None:
+        """The loop has closed."""
+        self._waker = None
+
+    def _drain_woken(self, fd: int) -> None:
+        os.eventfd_read(fd)
+        self._drain()
 
     def post_from_signal(self, callback: Callable[[], None]) -> None:
         try:
@@ -193,7 +240,7 @@ class AsyncioLoop:
                 raise TimeIsUp from None
             raise  # the awaitable's own
 
-    async def linger(self, seconds: float, awaitable: Awaitable[None]) -> None:
+    async def linger(self, seconds: float | None, awaitable: Awaitable[Any]) -> None:
         try:
             async with asyncio.timeout(seconds):
                 await awaitable
@@ -224,6 +271,9 @@ class AsyncioLoop:
             return self.ends
         # As asyncio.run() does: nobody else would cancel all.
         return all(task.cancelling() for task in asyncio.all_tasks(self.loop))
+
+    async def breathe(self) -> None:
+        await asyncio.sleep(0)
 
     def forget_cancellation(self) -> None:
         task = asyncio.current_task()
@@ -355,6 +405,9 @@ class TrioLoop:
     def is_ending(self) -> bool:
         # Its tasks are cancelled level by level, and cannot go on.
         return True
+
+    async def breathe(self) -> None:
+        await self._trio.lowlevel.checkpoint()
 
     def forget_cancellation(self) -> None:
         """Trio's scopes stay cancelled."""
@@ -494,13 +547,24 @@ class StandStill:
         return now - self._since >= _GIVE_UP_SECONDS
 
 
-def wait_for_loop(bell: LockType, loop: Loop) -> bool:
-    """Wait, on a worker, until *bell* is released; false where nobody is left who could do it."""
+def wait_for_loop(bell: Bell, loop: Loop, seconds: float | None = None) -> bool:
+    """Wait, on a thread, until *bell* is released; false where nobody is left who could do it.
+
+    Or where it has taken more than *seconds*.
+    """
+    look = _LOOK_SECONDS if seconds is None else min(seconds, _LOOK_SECONDS)
+    if bell.acquire(timeout=look):
+        return True
     stand_still = StandStill(loop)
-    while not bell.acquire(timeout=_LOOK_SECONDS):
-        if stand_still.is_lasting():
-            return False
-    return True
+    end = None if seconds is None else time.monotonic() + seconds - look
+    while not stand_still.is_lasting():
+        if end is not None:
+            look = min(end - time.monotonic(), _LOOK_SECONDS)
+            if look <= 0:
+                return False
+        if bell.acquire(timeout=look):
+            return True
+    return False
 
 
 def _after_fork_in_child() -> None:

@@ -6,6 +6,7 @@ standard library has, as it was before anything was patched.
 
 import sys
 import threading
+from _thread import LockType
 from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,11 @@ if not TYPE_CHECKING:
     local: Final = _original("threading", "local")
 
 
+def cooperative_lock() -> LockType:
+    """A lock for the threads of whoever calls us: while greenlets wait for it, others run."""
+    return threading.Lock()
+
+
 def start_thread(function: Callable[[], None], name: str) -> threading.Thread | None:
     """Run *function* on a daemon thread, in an empty context. RuntimeError where the system has no more.
 
@@ -49,4 +55,4 @@ def start_thread(function: Callable[[], None], name: str) -> threading.Thread | 
     return None
 
 
-__all__ = ["Empty", "Lock", "SimpleQueue", "get_ident", "local", "start_thread"]
+__all__ = ["Empty", "Lock", "SimpleQueue", "cooperative_lock", "get_ident", "local", "start_thread"]

@@ -326,7 +326,7 @@ async def test_a_dropped_header_is_warned_of_once(
     _rule: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line in the log, for any number of responses and spellings."""
-    monkeypatch.setattr("asgiadapt._wsgi_exchange._warned", set())
+    monkeypatch.setattr("asgiadapt._dropped_fields._warned", set())
     for name in ("Proxy-Connection", "proxy-connection", "PROXY-CONNECTION"):
         await answer_of(returns([b"x"], headers=[(name, "close")]))
     (warning,) = [record for record in caplog.records if record.name == "asgiadapt"]

@@ -1,13 +1,13 @@
-"""What a worker and a loop pass to each other: nothing is lost, nobody waits for ever."""
+"""What a thread and a loop pass to each other: nothing is lost, nobody waits for ever."""
 
 import asyncio
 from collections.abc import Callable
 
 import pytest
 
-from asgiadapt import ClientDisconnected
+from asgiadapt import ClientDisconnected, LoopStopped
 from asgiadapt._threads import loops
-from asgiadapt._threads.handoff import Flag, LoopStandsStill, ToLoop, ToWorker
+from asgiadapt._threads.handoff import Flag, ToLoop, ToThread
 from asgiadapt._threads.loops import AsyncioLoop
 
 
@@ -21,6 +21,10 @@ def on_worker(function: Callable[[], object]) -> asyncio.Future[object]:
 
 def this_loop() -> AsyncioLoop:
     return AsyncioLoop(asyncio.get_running_loop())
+
+
+def put(into: ToThread[bytes], chunk: bytes, *, last: bool = False) -> None:
+    into.put([chunk] if chunk else [], len(chunk), last=last)
 
 
 async def taken(out: ToLoop[str]) -> list[str]:
@@ -110,27 +114,27 @@ def test_a_worker_gives_up_on_a_closed_loop(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(loops, "_LOOK_SECONDS", 0.001)
     loop = asyncio.new_event_loop()
     loop.close()
-    with pytest.raises(LoopStandsStill, match="closed or stopped"):
+    with pytest.raises(LoopStopped, match="closed or stopped"):
         ToLoop[str](AsyncioLoop(loop), 0).put("a", 1)
-    with pytest.raises(LoopStandsStill, match="closed or stopped"):
-        ToWorker(AsyncioLoop(loop), 0).take()
+    with pytest.raises(LoopStopped, match="closed or stopped"):
+        ToThread[bytes](AsyncioLoop(loop), 0).take()
 
 
 async def test_chunks_are_taken_by_the_worker() -> None:
     """What has come at once, what comes later when it comes, nothing at the end."""
-    into = ToWorker(this_loop(), 10)
-    into.put(b"a", last=False)
-    into.put(b"", last=False)
-    into.put(b"b", last=False)
+    into = ToThread[bytes](this_loop(), 10)
+    put(into, b"a")
+    put(into, b"")
+    put(into, b"b")
     assert into.take() == [b"a", b"b"]
     blocked = on_worker(into.take)
     while into._bell is None:
         await asyncio.sleep(0)
-    into.put(b"", last=False)  # brings nothing, and wakes nobody
+    put(into, b"")  # brings nothing, and wakes nobody
     assert into._bell is not None
-    into.put(b"c", last=False)
+    put(into, b"c")
     assert await blocked == [b"c"]
-    into.put(b"", last=True)
+    put(into, b"", last=True)
     assert into.take() == []
     into.break_off(Gone)  # too late to matter
     assert into.take() == []
@@ -139,10 +143,10 @@ async def test_chunks_are_taken_by_the_worker() -> None:
 @pytest.mark.parametrize("ahead", [0, 5])
 async def test_room_is_what_may_be_fetched_ahead_or_what_is_waited_for(ahead: int) -> None:
     """With nothing ahead, only a waiting worker makes room."""
-    into = ToWorker(this_loop(), ahead)
+    into = ToThread[bytes](this_loop(), ahead)
     if ahead:
         await into.room()
-        into.put(b"x" * ahead, last=False)
+        put(into, b"x" * ahead)
     waiting = asyncio.create_task(into.room())
     await asyncio.sleep(0)
     assert not waiting.done()
@@ -152,7 +156,7 @@ async def test_room_is_what_may_be_fetched_ahead_or_what_is_waited_for(ahead: in
     else:
         blocked = on_worker(into.take)
         await waiting
-        into.put(b"y", last=True)
+        put(into, b"y", last=True)
         assert await blocked == [b"y"]
         into.fetch_ahead(3)
         into.fetch_ahead(1)
@@ -161,8 +165,8 @@ async def test_room_is_what_may_be_fetched_ahead_or_what_is_waited_for(ahead: in
 
 async def test_break_off_lets_the_worker_have_what_came_before() -> None:
     """Then the error, again and again."""
-    into = ToWorker(this_loop(), 10)
-    into.put(b"a", last=False)
+    into = ToThread[bytes](this_loop(), 10)
+    put(into, b"a")
     into.break_off(Gone)
     into.break_off(ValueError)
     assert into.take() == [b"a"]
@@ -173,7 +177,7 @@ async def test_break_off_lets_the_worker_have_what_came_before() -> None:
 
 async def test_break_off_frees_a_worker_that_waits_for_bytes() -> None:
     """With the error."""
-    into = ToWorker(this_loop(), 10)
+    into = ToThread[bytes](this_loop(), 10)
     blocked = on_worker(into.take)
     while into._bell is None:
         await asyncio.sleep(0)
@@ -186,7 +190,7 @@ async def test_nothing_is_lost_between_a_busy_worker_and_a_busy_loop() -> None:
     """A hundred thousand items each way, through small windows."""
     loop = this_loop()
     out: ToLoop[int] = ToLoop(loop, 50)
-    into = ToWorker(loop, 50)
+    into = ToThread[bytes](loop, 50)
     count = 100_000
 
     def work() -> int:
@@ -209,8 +213,8 @@ async def test_nothing_is_lost_between_a_busy_worker_and_a_busy_loop() -> None:
     assert got == list(range(count))
     for _ in range(count):
         await into.room()
-        into.put(b"x", last=False)
-    into.put(b"", last=True)
+        put(into, b"x")
+    put(into, b"", last=True)
     assert await worker == count
 
 
