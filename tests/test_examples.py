@@ -1,12 +1,17 @@
 """The programs in ``examples``, run as their users run them."""
 
+import contextlib
 import hashlib
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -179,3 +184,139 @@ def test_synchronous_code_is_called_on_threads_and_cancelled() -> None:
         "nobody waits any more: the counting ends",
         "cancelled, and the thread is free again",
     ]
+
+
+def gunicorn_of(module: str, port: int) -> list[str]:
+    options = ["-k", "gthread", "--threads", "16", "--graceful-timeout", "3", "-b", f"127.0.0.1:{port}"]
+    return ["-m", "gunicorn", *options, "--chdir", str(EXAMPLES), module]
+
+
+@pytest.mark.parametrize("start", ["by itself", "with gunicorn's command"])
+def test_fastapi_on_gunicorn_tells_every_listener_of_a_new_note(start: str) -> None:
+    """A note that a background task adds comes to those who listen already, and to those who come later."""
+    port = free_port()
+    command = [str(EXAMPLES / "fastapi_on_gunicorn.py"), str(port)]
+    if start != "by itself":
+        command = gunicorn_of("fastapi_on_gunicorn:app", port)
+    with program(*command, port=port) as running:
+        with client_of(running) as client, contextlib.ExitStack() as stack:
+            assert 'new EventSource("/events")' in client.get("/").text
+            listeners = [stack.enter_context(client.stream("GET", "/events")) for _ in range(3)]
+            lines = [data_lines(listener) for listener in listeners]
+            for text in ("first", "grüße"):
+                added = client.post("/notes", data={"text": text})
+                assert (added.status_code, added.headers["location"]) == (303, "/")
+                assert [json.loads(next(own)) for own in lines] == [text] * 3
+            late = data_lines(stack.enter_context(client.stream("GET", "/events")))
+            assert [json.loads(next(late)) for _ in range(2)] == ["first", "grüße"]
+        running.check_output()
+
+
+def test_fastapi_on_gunicorn_starts_and_ends_its_lifespan() -> None:
+    """Once each, in the worker; a note whose task still runs when the server is told to end is not lost."""
+    port = free_port()
+    with program(str(EXAMPLES / "fastapi_on_gunicorn.py"), str(port), port=port) as running:
+        with client_of(running) as client:
+            assert client.post("/notes", data={"text": "last"}).status_code == 303
+        assert running.stop(signal.SIGTERM) == 0
+        running.check_output()
+        assert running.output().count("the board is set up") == 1
+        assert running.output().count("the board is taken down, with 1 notes") == 1
+
+
+def data_lines(answer: httpx.Response) -> Iterator[str]:
+    """The data of each event; what only keeps the stream open is left out."""
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    for line in answer.iter_lines():
+        if line.startswith("data: "):
+            yield line.removeprefix("data: ")
+
+
+class McpSession:
+    """A client with an open stream, which it reads event by event."""
+
+    def __init__(self, client: httpx.Client, stream: httpx.Response) -> None:
+        self.client = client
+        self.events = data_lines(stream)
+        self.endpoint = next(self.events)
+
+    def call(self, method: str, *params: str) -> dict[str, Any]:
+        """Post the call, and read its answer from the stream."""
+        number = secrets.token_hex(4)
+        call = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        assert self.client.post(self.endpoint, json=call).status_code == 202
+        answer: dict[str, Any] = json.loads(next(self.events))
+        assert answer.pop("jsonrpc") == "2.0"
+        assert answer.pop("id") == number
+        return answer
+
+
+MCP_SERVERS = {
+    "werkzeug": lambda port: [str(EXAMPLES / "mcp_in_flask.py"), str(port)],
+    "gunicorn": lambda port: gunicorn_of("mcp_in_flask:app", port),
+    "waitress": lambda port: [
+        "-m",
+        "waitress",
+        f"--listen=127.0.0.1:{port}",
+        "--threads=16",
+        "mcp_in_flask:app",
+    ],
+}
+
+
+@contextlib.contextmanager
+def mcp_in_flask(server: str) -> Iterator[tuple[Program, httpx.Client]]:
+    port = free_port()
+    with program(*MCP_SERVERS[server](port), port=port, path=str(EXAMPLES)) as running:
+        with client_of(running) as client:
+            yield running, client
+        running.check_output()
+
+
+def open_sessions(client: httpx.Client) -> int:
+    found = re.search(r"Open sessions before this one: (\d+)", client.get("/").text)
+    assert found is not None
+    return int(found[1])
+
+
+@pytest.mark.parametrize("server", MCP_SERVERS)
+def test_sessions_in_flask_answer_over_their_own_streams(server: str) -> None:
+    """What is posted to a session's address reaches that session, and its answer comes over its stream."""
+    with mcp_in_flask(server) as (_, client), contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(client.stream("GET", "/mcp/sse")) for _ in range(4)]
+        sessions = [McpSession(client, stream) for stream in streams]
+        assert open_sessions(client) == 4
+        assert len({session.endpoint for session in sessions}) == 4
+        assert all(session.endpoint.startswith("/mcp/post/") for session in sessions)
+        for turn in ("a", "b"):
+            for number, session in enumerate(sessions):
+                kept = [f"{number} {earlier}" for earlier in "ab" if earlier <= turn]
+                assert session.call("remember", kept[-1]) == {"result": kept}
+        unknown = sessions[0].call("forget")
+        assert unknown == {"error": {"code": -32601, "message": "there is no method forget"}}
+
+
+@pytest.mark.parametrize("server", MCP_SERVERS)
+def test_a_session_in_flask_is_gone_with_its_client(server: str) -> None:
+    """Nothing is left of a session whose stream has been closed; the others go on."""
+    with mcp_in_flask(server) as (_, client), client.stream("GET", "/mcp/sse") as staying:
+        stays = McpSession(client, staying)
+        with client.stream("GET", "/mcp/sse") as leaving:
+            leaves = McpSession(client, leaving)
+            assert leaves.call("remember", "it") == {"result": ["it"]}
+        deadline = time.monotonic() + 30
+        while open_sessions(client) > 1 and time.monotonic() < deadline:
+            time.sleep(0.05)  # polls another process, which cannot tell us
+        assert open_sessions(client) == 1
+        gone = client.post(leaves.endpoint, json={"jsonrpc": "2.0", "id": 1, "method": "remember"})
+        assert (gone.status_code, gone.text) == (404, "there is no such session")
+        assert stays.call("remember", "still here") == {"result": ["still here"]}
+
+
+@pytest.mark.parametrize("server", MCP_SERVERS)
+def test_a_server_with_open_sessions_ends(server: str) -> None:
+    """Ctrl-C ends the program by itself, although a client still listens."""
+    with mcp_in_flask(server) as (running, client), client.stream("GET", "/mcp/sse") as stream:
+        McpSession(client, stream)
+        assert running.stop(signal.SIGINT) == 0
+        running.forgive()  # some servers tell of a stream that is cut short
