@@ -12,7 +12,7 @@ import shutil
 import statistics
 from dataclasses import dataclass
 
-from benchmarks import bridges, inprocess, servers
+from benchmarks import bridges, inprocess, reverse, servers
 from benchmarks.results import OURS, Result
 
 FASTEST = "whichever peer is fastest"
@@ -50,6 +50,10 @@ TARGETS = [
         "gunicorn gthread",
         at_least=1.5,
     ),
+    Target("an ASGI application: 5 times a2wsgi one at a time", "a2w.get.seq", "a2wsgi", at_least=5),
+    Target("an ASGI application: 4 times a2wsgi from 16 threads", "a2w.get.16", "a2wsgi", at_least=4),
+    Target("an ASGI application: 4 times a2wsgi's download rate", "a2w.down.32m", "a2wsgi", at_least=4),
+    Target("an ASGI application: 3 times a2wsgi's upload rate", "a2w.up.32m", "a2wsgi", at_least=3),
     Target("sync_to_async 2 times the fastest peer at 100 at a time", "bridge.s2a.100", FASTEST, at_least=2),
     Target(
         "sensitive sync_to_async 4 times asgiref at 100 at a time",
@@ -67,8 +71,8 @@ SERVERS = ("gunicorn", "waitress", "granian")
 
 
 def main() -> None:
-    here = [*inprocess.WORKLOADS, *bridges.WORKLOADS]
-    names = [work.name for work in here] + list(servers.PAGES)
+    here = [(module, work) for module in (inprocess, reverse, bridges) for work in module.WORKLOADS]
+    names = [work.name for _, work in here] + list(servers.PAGES)
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -89,10 +93,10 @@ def main() -> None:
 
     results: dict[str, Result] = {}
     slice_seconds = 0.1 if options.quick else 0.4
-    for work in [work for work in here if work.name in wanted]:
-        measure = bridges.measure if isinstance(work, bridges.Workload) else inprocess.measure
-        results[work.name] = measure(work, rounds, slice_seconds)
-        results[work.name].show()
+    for module, work in here:
+        if work.name in wanted:
+            results[work.name] = module.measure(work, rounds, slice_seconds)
+            results[work.name].show()
     if with_servers:
         for page in [page for page in servers.PAGES if page in wanted]:
             if shutil.which("wrk") is None:

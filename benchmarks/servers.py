@@ -1,9 +1,10 @@
-"""The Flask application behind real servers, under wrk: requests in a second.
+"""Applications behind real servers, under wrk: requests in a second.
 
 Each server is one process on a core of its own, and wrk is on another, where there are two and taskset is
-installed. Servers with threads of their own get 40, which is what asgiadapt has by default, so that the page
-that sleeps compares like with like. The peers behind uvicorn keep their defaults: 10 threads for a2wsgi, one
-for asgiref.
+installed. The Flask application: servers with threads of their own get 40, which is what asgiadapt has by
+default, so that the page that sleeps compares like with like; the peers behind uvicorn keep their defaults,
+10 threads for a2wsgi, one for asgiref. The ASGI applications: gunicorn with 8 threads, and the same page of a
+plain WSGI application beside them, which shows what is gunicorn's own.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import apps
@@ -24,7 +26,7 @@ from benchmarks.results import Result
 
 ROOT = Path(__file__).parent.parent
 UVICORN = "uvicorn --host 127.0.0.1 --port {port} --log-level critical --no-access-log benchmarks.apps:asgi_"
-COMMANDS = {
+FLASK = {
     "asgiadapt": UVICORN + "asgiadapt",
     "a2wsgi": UVICORN + "a2wsgi",
     "asgiref": UVICORN + "asgiref",
@@ -33,10 +35,31 @@ COMMANDS = {
     "granian wsgi": "granian --interface wsgi --host 127.0.0.1 --port {port} --blocking-threads 40 "
     "--no-access-log --log-level critical benchmarks.apps:flask_app",
 }
-PAGES = {  # name -> title, path, bytes of the answer
-    "server.flask": ("Flask hello behind uvicorn, and other servers", "/", 5),
-    "server.sleep": ("20 ms of sleep behind uvicorn, and other servers", "/sleep", 5),
-    "server.stream": ("4 MiB streamed behind uvicorn, and other servers", "/stream", apps.PAGE),
+GUNICORN = "gunicorn -b 127.0.0.1:{port} -k gthread --threads 8 --log-level critical benchmarks."
+
+
+def _reverse(app: str) -> dict[str, str]:
+    return {
+        "asgiadapt": f"{GUNICORN}reverse:wsgi_{app}_asgiadapt",
+        "a2wsgi": f"{GUNICORN}reverse:wsgi_{app}_a2wsgi",
+        "plain WSGI": f"{GUNICORN}apps:hello",
+    }
+
+
+@dataclass(frozen=True)
+class Page:
+    title: str
+    path: str
+    size: int  # bytes of the answer
+    commands: dict[str, str]  # contender -> what python -m runs
+
+
+PAGES = {
+    "server.flask": Page("Flask hello behind uvicorn, and other servers", "/", 5, FLASK),
+    "server.sleep": Page("20 ms of sleep behind uvicorn, and other servers", "/sleep", 5, FLASK),
+    "server.stream": Page("4 MiB streamed behind uvicorn, and other servers", "/stream", apps.PAGE, FLASK),
+    "server.a2w.hello": Page("ASGI hello behind gunicorn gthread", "/", 5, _reverse("hello")),
+    "server.a2w.starlette": Page("Starlette hello behind gunicorn gthread", "/", 5, _reverse("starlette")),
 }
 CONNECTIONS = 64
 
@@ -52,12 +75,12 @@ def _on_core(number: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def _server(name: str) -> Iterator[int]:
+def _server(name: str, arguments: str) -> Iterator[int]:
     """Gives the port of a server that accepts connections, and stops it afterwards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    command = [*_on_core(0), sys.executable, "-m", *COMMANDS[name].format(port=port).split()]
+    command = [*_on_core(0), sys.executable, "-m", *arguments.format(port=port).split()]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -103,16 +126,19 @@ def _requests_per_second(port: int, path: str, seconds: int) -> float:
     return (int(done[1]) - (int(bad[1]) if bad else 0)) / float(done[2])
 
 
-def measure(page: str, rounds: int, *, seconds: int) -> Result:
+def measure(name: str, rounds: int, *, seconds: int) -> Result:
     """*seconds* of wrk for each server in each round; they take turns within a round."""
-    title, path, size = PAGES[page]
-    values: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    page = PAGES[name]
+    values: dict[str, list[float]] = {contender: [] for contender in page.commands}
     with contextlib.ExitStack() as stack:
-        ports = {name: stack.enter_context(_server(name)) for name in COMMANDS}
-        for name, port in ports.items():
-            _check(name, port, path, size)
-            _requests_per_second(port, path, 1)
+        ports = {
+            contender: stack.enter_context(_server(contender, arguments))
+            for contender, arguments in page.commands.items()
+        }
+        for contender, port in ports.items():
+            _check(contender, port, page.path, page.size)
+            _requests_per_second(port, page.path, 1)
         for number in range(rounds):
-            for name, port in list(ports.items())[:: -1 if number % 2 else 1]:
-                values[name].append(_requests_per_second(port, path, seconds))
-    return Result(page, title, "req/s", values)
+            for contender, port in list(ports.items())[:: -1 if number % 2 else 1]:
+                values[contender].append(_requests_per_second(port, page.path, seconds))
+    return Result(name, page.title, "req/s", values)
