@@ -26,10 +26,12 @@ bench: ## side by side with the peers; behind real servers where wrk is installe
 	@.ci/venv .venv/bench bench $(PYTHON)
 	@.venv/bench/bin/python -m benchmarks
 
-soak: ## 10,000 requests on a real server, a tenth cut off; 1 GiB up and down; a million calls each way
+soak: ## 10,000 requests on real servers each way, a tenth cut off; 1 GiB up and down; a million calls each way
 	@.ci/venv .venv/soak test $(PYTHON)
 	@.venv/soak/bin/python -m tests.soak
 	@.venv/soak/bin/python -m tests.soak --big
+	@.venv/soak/bin/python -m tests.soak.reverse
+	@.venv/soak/bin/python -m tests.soak.reverse --big
 	@.venv/soak/bin/python -m tests.soak.bridges
 
 fuzz: ## thousands of generated requests, bodies, applications and nestings of calls

@@ -114,6 +114,8 @@ def default(text: str) -> object:
     """The value that *text* stands for in the table of options."""
     if text in ("on", "off"):
         return text == "on"
+    if text == "auto":
+        return text
     if text == "none":
         return None
     number, _, unit = text.partition(" ")
@@ -205,3 +207,11 @@ def test_the_table_of_a_bridge_is_its_signature(page: str, function: Any) -> Non
     table = {row[0].strip("`"): default(row[1]) for row in rows(page, "Options")}
     assert list(table) == list(parameters)
     assert table == {name: parameter.default for name, parameter in parameters.items()}
+
+
+def test_the_options_of_the_other_adapter_are_its_signature() -> None:
+    """But for the application, which has no default."""
+    _, *parameters = inspect.signature(asgiadapt.AsgiToWsgi).parameters.values()
+    table = {row[0].strip("`"): default(row[1]) for row in rows("asgi-to-wsgi.md", "Options")}
+    assert list(table) == [parameter.name for parameter in parameters]
+    assert table == {parameter.name: parameter.default for parameter in parameters}

@@ -7,6 +7,7 @@ else's stays, and so does the default one while the thread runs sync code.
 
 # The functions of signal cost 6.5 us a call of async_to_sync, and these 0.5.
 import _signal  # pyright: ignore[reportMissingImports]
+import sys
 from threading import get_ident, main_thread
 from typing import Any
 
@@ -19,6 +20,7 @@ def begin(call: Interruptible) -> tuple[Interruptible | None, bool]:
     here.waits_for = call
     if (
         get_ident() != main_thread().ident
+        or "uwsgi" in sys.modules  # it has put a handler in its place that Python does not know of
         or _signal.getsignal(_signal.SIGINT) is not _signal.default_int_handler
     ):
         return outer, False

@@ -10,16 +10,22 @@ Guarantees
 import asyncio
 import atexit
 import os
+import sys
 import weakref
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Generic, Self, TypeVar
 
 from asgiadapt._errors import DeadlockError, LoopStopped
 from asgiadapt._threads.greenlets import bell_maker
 from asgiadapt._threads.kept_loop import LoopFactory
 from asgiadapt._threads.loops import AsyncioLoop, running_asyncio_loop
 from asgiadapt._threads.primitives import Lock, get_ident, start_thread
+from asgiadapt._threads.workers import WorkerPool
 
+T = TypeVar("T")
 _START_SECONDS: Final = 10.0
 _EXIT_SECONDS: Final = 5.0
 
@@ -108,10 +114,14 @@ class _RunningLoop:
     def _run(self) -> None:
         self._thread = get_ident()
         try:
-            with asyncio.Runner(loop_factory=self._factory) as runner:
-                loop = runner.get_loop()
+            loop = (self._factory or asyncio.new_event_loop)()
+            try:
+                asyncio.set_event_loop(loop)
+                loop.set_default_executor(_Executor())
                 loop.call_soon(self._begin_on_loop)
                 self._run_forever(loop)
+            finally:
+                _end(loop)
         except BaseException as error:
             self._failure = error
         finally:
@@ -157,6 +167,74 @@ class _RunningLoop:
         if self._real is not None:
             self._real.join()  # it has nothing left to do
         return True
+
+
+def _end(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel the tasks of *loop*, and close it, as `asyncio.run` does; but start no thread to that end.
+
+    At the exit of the interpreter none can be started any more.
+    """
+    try:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                message = "a task has raised while its loop was closed"
+                loop.call_exception_handler({"message": message, "exception": error, "task": task})
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+class _Executor(ThreadPoolExecutor):
+    """The default executor of our loops, for `asyncio.to_thread` and the like.
+
+    Python's own is closed before the exit of the interpreter begins, and could not be used by the tasks that
+    end then; and where gevent has patched the threads, its threads are greenlets, which wait for another
+    thread's hub in vain.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1)  # which it never starts
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
+        work: _Work[T] = _Work(partial(fn, *args, **kwargs))
+        _workers.submit(work)
+        return work.future
+
+
+class _Work(Generic[T]):
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self.future: Future[T] = Future()
+
+    def run(self) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            result = self._function()
+        except BaseException as error:
+            self.future.set_exception(error)
+            del self  # the error's traceback holds this frame, and the future the error
+        else:
+            self.future.set_result(result)
+
+    def drop(self) -> None:
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(
+                RuntimeError(
+                    "no thread can be started for this call: the system has no more of them, or the "
+                    "interpreter is shutting down."
+                )
+            )
+
+
+# As many as asyncio grants to a loop at most; for all of our loops together.
+_workers: Final = WorkerPool(32, max_waiting=sys.maxsize // 2)
 
 
 class _Settings:

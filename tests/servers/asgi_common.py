@@ -1,0 +1,91 @@
+"""What the sites in ASGI frameworks share: bodies of responses, and the gate.
+
+The gate is a connection from the application to the test, beside the request. The two wait for each other
+there, also where the server takes one request at a time, or has several processes.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+FRAMEWORKS = ["starlette", "fastapi", "quart", "django", "sanic", "asgineer"]
+LINES = 200
+
+
+class Gate:
+    """The application's end.
+
+    No stream of asyncio's: one that the garbage collector finds, in whatever thread, may stay open.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    async def told(self) -> bytes:
+        """Wait for the test; ``b""`` where it has left."""
+        return await asyncio.get_running_loop().sock_recv(self._connection, 1)
+
+    async def tell(self, word: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._connection, word + b"\n")
+
+
+@contextlib.asynccontextmanager
+async def gate(port: str | int) -> AsyncIterator[Gate]:
+    """A connection to the test that listens on *port*. The test sees when the block ends."""
+    with socket.socket() as connection:
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", int(port)))
+        yield Gate(connection)
+
+
+async def lines() -> AsyncIterator[bytes]:
+    for number in range(LINES):
+        yield b"%d\n" % number
+
+
+async def events(port: str) -> AsyncIterator[bytes]:
+    """The second is made when the test says so."""
+    yield b"data: one\n\n"
+    async with gate(port) as test:
+        await test.told()
+    yield b"data: two\n\n"
+
+
+async def endless(port: str) -> AsyncIterator[bytes]:
+    """Goes on until the client leaves."""
+    async with gate(port):
+        while True:
+            yield b"x" * 10_000
+
+
+async def background(port: str) -> None:
+    """What goes on after the response, until the test says so."""
+    async with gate(port) as test:
+        await test.told()
+        await test.tell(b"done")
+
+
+def facts(content: bytes) -> dict[str, Any]:
+    return {"size": len(content), "digest": hashlib.sha256(content).hexdigest()}
+
+
+async def read_in_pieces(pieces: AsyncIterator[bytes]) -> dict[str, Any]:
+    digest, size = hashlib.sha256(), 0
+    async for piece in pieces:
+        digest.update(piece)
+        size += len(piece)
+    return {"size": size, "digest": digest.hexdigest()}
+
+
+class Started:
+    """What a framework makes at start-up and keeps for its requests."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+
+    def shown(self) -> dict[str, Any]:
+        """For a request: whether it runs where start-up did."""
+        return {"started": True, "same_loop": asyncio.get_running_loop() is self.loop}
