@@ -51,7 +51,7 @@ class Settings:
 
 
 class Exchange:
-    """What every request begins with stands here, so that it need not be set for each."""
+    """One request. What all of them begin with stands here, so that it need not be set for each."""
 
     # The thread's
     _started = False  # start_response was called
@@ -205,8 +205,9 @@ class Exchange:
         self._closed = True
         self._close_file()
         settings = self._settings
-        wait = settings.background_wait if self._response.complete else settings.disconnect_grace
-        if self._over:
+        complete = self._response.complete
+        wait = settings.background_wait if complete else settings.disconnect_grace
+        if self._over or (complete and wait == 0):
             return
         bell = None if wait == 0 else self._site.make_bell()
         self._loop.post(partial(self._close_on_loop, bell))

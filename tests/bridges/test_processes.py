@@ -832,3 +832,43 @@ def test_an_uncaught_ctrl_c_ends_the_process_as_usual() -> None:
     assert done.returncode == -signal.SIGINT, done.stderr
     assert done.stdout == "cleaned up\n"
     assert done.stderr.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_threads_of_asyncio_work_on_a_loop_thread_while_the_interpreter_exits() -> None:
+    """Where one is idle: no Python starts new ones then, and the pools of the standard library are closed."""
+    program = """
+        loop = LoopThread()
+        async def in_thread():
+            return await asyncio.to_thread(echo_sync, "in a thread")
+        def late():
+            say(async_to_sync(in_thread, loop=loop)())
+        atexit.register(late)
+        say(async_to_sync(in_thread, loop=loop)())
+        """
+    assert lines_of(program) == ["in a thread", "in a thread"]
+
+
+def test_threads_of_asyncio_are_real_on_a_loop_thread_below_gevent() -> None:
+    """A process whose pool has greenlets of another thread would not come to its end."""
+    program = """
+        from gevent.monkey import get_original
+        get_ident = get_original("threading", "get_ident")
+        async def idents():
+            return get_ident(), await asyncio.to_thread(get_ident)
+        on_loop, in_thread = async_to_sync(idents, loop=LoopThread())()
+        say(on_loop != in_thread)
+        """
+    done = run(program, first="from gevent import monkey; monkey.patch_all()\n")
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+def test_the_handler_of_uwsgi_stays() -> None:
+    """Python takes it for the default one."""
+    program = """
+        import _signal, types
+        sys.modules["uwsgi"] = types.ModuleType("uwsgi")
+        handlers = []
+        _signal_signal, _signal.signal = _signal.signal, lambda *args: handlers.append(args)
+        say(async_to_sync(echo)(1), handlers)
+        """
+    assert lines_of(program) == ["1 []"]
