@@ -27,6 +27,8 @@ from asgiadapt import (
     set_default_loop,
     sync_to_async,
 )
+from asgiadapt._threads.handoff import ToThread
+from asgiadapt._threads.loops import AsyncioLoop
 from tests import apps
 from tests.asgi_apps import (
     Receive,
@@ -1137,3 +1139,31 @@ def test_a_response_that_cannot_be_mapped_has_an_answer_of_its_own(caplog: pytes
     assert answer.line == "400 Bad Request"
     assert answer.body
     assert caplog.records == []
+
+
+# What it costs
+
+
+@pytest.mark.parametrize("app", [says_hello, sends(start(), body(b"a")), sends(start(204, []), body())])
+def test_a_small_request_costs_one_hop_to_the_loop_and_one_back(
+    app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The application is started by one message to the loop; head and body come back in one."""
+    with AsgiToWsgi(app) as wsgi:
+        call(wsgi)
+        there, back = [], []
+        post, put = AsyncioLoop.post, ToThread.put
+
+        def counted_post(self: AsyncioLoop, callback: Any) -> None:
+            there.append(callback)
+            post(self, callback)
+
+        def counted_put(self: ToThread[Any], items: list[Any], size: int, *, last: bool = False) -> None:
+            back.append(items)
+            put(self, items, size, last=last)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(AsyncioLoop, "post", counted_post)
+            patch.setattr(ToThread, "put", counted_put)
+            call(wsgi)
+    assert (len(there), len(back)) == (1, 1)
