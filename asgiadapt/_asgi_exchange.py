@@ -285,7 +285,7 @@ class Exchange:
         if not isinstance(failure, Cancelled):
             return failure
         seen: Exception
-        if self._site.closing or self._loop.ends:
+        if self._site.closing or self._loop.is_ending():
             seen = LoopStopped("the adapter, or its event loop, was closed before the response was complete.")
         else:
             seen = ApplicationOrderError(
