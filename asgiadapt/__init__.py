@@ -1,30 +1,28 @@
 """Synchronous and asynchronous web code, living together."""
 
-from asgiadapt._asgi_to_wsgi import AsgiToWsgi
-from asgiadapt._async_to_sync import AsyncSingleThreadContext, async_to_sync
-from asgiadapt._errors import (
-    ApplicationError,
-    ApplicationOrderError,
-    ApplicationTypeError,
-    ApplicationValueError,
-    ClientDisconnected,
-    ClientTimeout,
-    DeadlockError,
-    LoopStopped,
-    PoolClosed,
-    PoolFull,
-    RequestTooLarge,
-    ServerError,
-    StartupFailed,
-)
-from asgiadapt._local import Local
-from asgiadapt._markers import iscoroutinefunction, markcoroutinefunction
-from asgiadapt._sync_to_async import ThreadSensitiveContext, cancelled, sync_to_async
-from asgiadapt._threads.kept_loop import set_loop_factory
-from asgiadapt._threads.loop_thread import LoopThread, set_default_loop
-from asgiadapt._threads.workers import PoolStats, WorkerPool
+from typing import TYPE_CHECKING
+
 from asgiadapt._version import __version__
-from asgiadapt._wsgi_to_asgi import WsgiToAsgi
+
+if TYPE_CHECKING:
+    from asgiadapt._public import *
+else:
+
+    def __getattr__(name):
+        # All of them at the first use of one, and not before: whoever imports asgiadapt.typing gets neither
+        # event loops nor threads, and no hooks at fork and exit.
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import asgiadapt._public as public
+
+        globals().update({name: value for name, value in vars(public).items() if name in __all__})
+        return globals()[name]
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
+
+del TYPE_CHECKING
 
 __all__ = [
     "ApplicationError",
@@ -57,13 +55,3 @@ __all__ = [
     "set_loop_factory",
     "sync_to_async",
 ]
-
-
-def _rename() -> None:
-    """Let tracebacks and docs show the name that people know."""
-    for name in __all__:
-        if getattr(globals()[name], "__module__", "").startswith(__name__ + "."):
-            globals()[name].__module__ = __name__
-
-
-_rename()

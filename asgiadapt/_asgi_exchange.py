@@ -10,7 +10,7 @@ Who runs what
 import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,8 @@ from asgiadapt._threads.calls import here, without_our_frames
 from asgiadapt._threads.context import leave_places
 from asgiadapt._threads.handoff import ToThread
 from asgiadapt._threads.loops import Bell, Cancelled, Spawned, Waiter, wait_for_loop
-from asgiadapt.typing import Environ, StartResponse
+from asgiadapt.typing._loose import LooseStartResponse
+from asgiadapt.typing.wsgi import WSGIEnvironment
 
 _log = logging.getLogger("asgiadapt")
 # What an item counts for besides its bytes, so that empty ones have their limit too.
@@ -77,9 +78,9 @@ class Exchange:
         self,
         settings: Settings,
         site: Site,
-        environ: Environ,
+        environ: WSGIEnvironment,
         scope: dict[str, Any],
-        start_response: StartResponse,
+        start_response: LooseStartResponse,
     ) -> None:
         self._settings = settings
         self._site = site
@@ -99,7 +100,7 @@ class Exchange:
 
     # On the thread
 
-    def begin(self) -> Any:
+    def begin(self) -> Iterable[bytes]:
         """Run the application until the head of the response has been given to the server; the iterable."""
         self._loop.post(self._begin_on_loop)
         items = self._items
@@ -183,13 +184,14 @@ class Exchange:
         if file is not None:
             file.close()
 
-    def _hand_over_file(self) -> Any:
+    def _hand_over_file(self) -> Iterable[bytes]:
         if not self._response.has_body():
             self._close_file()
             return WholeResponse([])
         # As it is, so that the server knows it for what it has made itself.
         file, self._file = self._file, None
-        return self._environ["wsgi.file_wrapper"](file, _FILE_BLOCK)
+        iterable: Iterable[bytes] = self._environ["wsgi.file_wrapper"](file, _FILE_BLOCK)
+        return iterable
 
     def _give_up(self, error: BaseException) -> None:
         """*error* is on its way to the server, which will not come back."""

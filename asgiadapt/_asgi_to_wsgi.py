@@ -5,9 +5,9 @@ import inspect
 import os
 import weakref
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, Self
 
 from asgiadapt._asgi_exchange import Exchange, Settings
 from asgiadapt._asgi_site import Site
@@ -17,10 +17,9 @@ from asgiadapt._sansio.request import scope_from_environ
 from asgiadapt._threads.kept_loop import LoopFactory
 from asgiadapt._threads.loop_thread import LoopThread, refuse_own_thread, running_loop_of, shared_loop
 from asgiadapt._threads.primitives import cooperative_lock
-from asgiadapt.typing import Environ, StartResponse
+from asgiadapt.typing._loose import LooseASGIApplication, LooseStartResponse
+from asgiadapt.typing.wsgi import WSGIEnvironment
 
-# Loose, since applications annotate it in many ways.
-ASGIApplication: TypeAlias = Callable[..., Any]
 _KIB: Final = 1024
 
 
@@ -65,7 +64,7 @@ class AsgiToWsgi:
 
     def __init__(
         self,
-        app: ASGIApplication,
+        app: LooseASGIApplication,
         *,
         loop: LoopThread | AbstractEventLoop | None = None,
         loop_factory: LoopFactory | None = None,
@@ -114,7 +113,7 @@ class AsgiToWsgi:
         self._mutex = cooperative_lock()
         self._site: Site | None = None
 
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Any:
+    def __call__(self, environ: WSGIEnvironment, start_response: LooseStartResponse) -> Iterable[bytes]:
         """Serve one request on the calling thread: a WSGI application (PEP 3333)."""
         __traceback_hide__ = __tracebackhide__ = True
         try:

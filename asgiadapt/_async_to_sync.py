@@ -12,7 +12,7 @@ from asyncio import (
     _get_running_loop,  # which raises nothing
     sleep,
 )
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -24,8 +24,6 @@ from contextvars import Token, copy_context
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Protocol, Self, TypeVar, overload
-
-from typing_extensions import Generator
 
 from asgiadapt._errors import DeadlockError
 from asgiadapt._markers import Unknown, code_of, is_async_callable, keep_metadata_but_marks

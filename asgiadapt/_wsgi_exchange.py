@@ -43,7 +43,8 @@ from asgiadapt._threads.handoff import Flag, ToLoop, ToThread
 from asgiadapt._threads.loops import Loop, TimeIsUp, within
 from asgiadapt._threads.workers import WorkerPool
 from asgiadapt._wsgi_streams import BodyReader, FileWrapper, LateBody
-from asgiadapt.typing import Environ, Receive, Send, WSGIApplication
+from asgiadapt.typing._loose import LooseReceive, LooseSend, LooseWSGIApplication
+from asgiadapt.typing.wsgi import WSGIEnvironment
 
 log = logging.getLogger("asgiadapt")
 
@@ -60,7 +61,7 @@ _FILE_EVENTS = frozenset({"http.response.pathsend", "http.response.zerocopysend"
 class Settings:
     """What `WsgiToAsgi` was given; see there."""
 
-    app: WSGIApplication
+    app: LooseWSGIApplication
     pool: WorkerPool
     queue_timeout: float | None
     retry_after: int
@@ -73,7 +74,7 @@ class Settings:
     cancel_grace: float
     strict: bool
     add_content_length: bool
-    around: Callable[[Environ], AbstractContextManager[Any]] | None
+    around: Callable[[WSGIEnvironment], AbstractContextManager[Any]] | None
 
 
 class Exchange:
@@ -105,12 +106,12 @@ class Exchange:
     )
 
     def __init__(
-        self, settings: Settings, loop: Loop, environ: Environ, receive: Receive, send: Send
+        self, settings: Settings, loop: Loop, environ: WSGIEnvironment, receive: LooseReceive, send: LooseSend
     ) -> None:
         extensions = environ["asgiadapt.scope"].get("extensions") or ()
         self._settings = settings
         self._loop = loop
-        self._environ: Environ | None = environ
+        self._environ: WSGIEnvironment | None = environ
         self._receive = receive
         self._send = send
         # The caller's variables are visible to the application; what it sets stays with this request.

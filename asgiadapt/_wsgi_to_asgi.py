@@ -16,7 +16,8 @@ from asgiadapt._threads.workers import DEFAULT_MAX_WAITING, DEFAULT_MAX_WORKERS,
 from asgiadapt._version import __version__
 from asgiadapt._wsgi_exchange import Exchange, Settings
 from asgiadapt._wsgi_streams import ErrorStream, FileWrapper
-from asgiadapt.typing import Environ, Receive, Scope, Send, WSGIApplication
+from asgiadapt.typing._loose import LooseReceive, LooseScope, LooseSend, LooseWSGIApplication
+from asgiadapt.typing.wsgi import WSGIEnvironment
 
 _log = logging.getLogger("asgiadapt")
 _KIB: Final = 1024
@@ -78,7 +79,7 @@ class WsgiToAsgi:
 
     def __init__(
         self,
-        app: WSGIApplication,
+        app: LooseWSGIApplication,
         *,
         max_workers: int | None = None,
         max_waiting: int | None = None,
@@ -100,7 +101,7 @@ class WsgiToAsgi:
         multiprocess: bool = True,
         strict: bool = False,
         add_content_length: bool = False,
-        around: Callable[[Environ], AbstractContextManager[Any]] | None = None,
+        around: Callable[[WSGIEnvironment], AbstractContextManager[Any]] | None = None,
         on_startup: Callable[[], Any] | None = None,
         on_shutdown: Callable[[], Any] | None = None,
     ) -> None:
@@ -170,7 +171,7 @@ class WsgiToAsgi:
         """The threads that run the application: for live figures, and to close them."""
         return self._pool
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: LooseScope, receive: LooseReceive, send: LooseSend) -> None:
         """Serve one ASGI scope, on the running event loop of asyncio or trio (ASGI 3.0, "Applications")."""
         loop = running_asyncio_loop()
         if scope["type"] != "http":
@@ -194,10 +195,14 @@ class WsgiToAsgi:
             del environ  # what a client has sent does not belong into the frames of a traceback
             await exchange.serve()
 
-    async def _serve_on_trio(self, environ: Environ, receive: Receive, send: Send, loop: Loop) -> None:
+    async def _serve_on_trio(
+        self, environ: WSGIEnvironment, receive: LooseReceive, send: LooseSend, loop: Loop
+    ) -> None:
         await Exchange(self._settings, loop, environ, receive, send).serve()
 
-    async def _answer_other(self, loop: Loop | None, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer_other(
+        self, loop: Loop | None, scope: LooseScope, receive: LooseReceive, send: LooseSend
+    ) -> None:
         kind = scope["type"]
         if kind == "websocket":
             await _refuse_websocket(scope, receive, send)
@@ -211,7 +216,7 @@ class WsgiToAsgi:
         else:
             await self._answer_lifespan(receive, send, loop)
 
-    async def _answer_lifespan(self, receive: Receive, send: Send, loop: Loop) -> None:
+    async def _answer_lifespan(self, receive: LooseReceive, send: LooseSend, loop: Loop) -> None:
         check_lifespan_event(await receive(), "lifespan.startup")
         if not await self._run_hook(self._on_startup, loop, send, "lifespan.startup"):
             return
@@ -221,7 +226,9 @@ class WsgiToAsgi:
             # Threads that are busy yet leave when they are done; a later request starts new ones.
             self._pool.release_threads()
 
-    async def _run_hook(self, hook: Callable[[], Any] | None, loop: Loop, send: Send, phase: str) -> bool:
+    async def _run_hook(
+        self, hook: Callable[[], Any] | None, loop: Loop, send: LooseSend, phase: str
+    ) -> bool:
         try:
             if inspect.iscoroutinefunction(hook):
                 await hook()
@@ -237,12 +244,12 @@ class WsgiToAsgi:
         return True
 
 
-async def _refuse(refusal: Refusal, scope: Scope, send: Send) -> None:
+async def _refuse(refusal: Refusal, scope: LooseScope, send: LooseSend) -> None:
     for event in refusal_events(refusal, scope.get("method", "GET")):
         await send(event)
 
 
-async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+async def _refuse_websocket(scope: LooseScope, receive: LooseReceive, send: LooseSend) -> None:
     event = await receive()
     if event["type"] == "websocket.connect":
         # Closed before it was accepted: the server answers the handshake with 403.
@@ -252,7 +259,7 @@ async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
         await send(close)
 
 
-def _version(scope: Scope) -> tuple[int, ...]:
+def _version(scope: LooseScope) -> tuple[int, ...]:
     text = (scope.get("asgi") or {}).get("spec_version") or "2.0"
     try:
         return tuple(int(part) for part in text.split("."))

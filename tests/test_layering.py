@@ -58,9 +58,10 @@ FORBIDDEN = {
     | {"trio", "anyio", "uvloop", "asgiadapt._sansio", "asgiadapt._sync_to_async"},
     "_local.py": EVERYWHERE | GATEWAYS | {"queue", "asgiadapt._sansio"},
     "_markers.py": EVERYWHERE | GATEWAYS | BRIDGES | THREADS | RULES_AND_THREADS,
+    "_public.py": DYNAMIC | CONCURRENCY | RULES_AND_THREADS - {"asgiadapt._threads"},
     "_version.py": EVERYWHERE | CONCURRENCY | GATEWAYS | RULES_AND_THREADS,
 }
-ALLOWED_PACKAGES = {"asgiadapt", "typing_extensions"}
+ALLOWED_PACKAGES = {"asgiadapt"}
 WHERE_THEY_RUN = {"loops.py": {"trio"}, "greenlets.py": {"eventlet"}}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -185,4 +186,5 @@ def test_the_check_sees_foreign_packages() -> None:
     assert foreign("if True:\n    import trio", anywhere=False) == {"trio"}
     assert foreign("def f():\n    import trio", anywhere=False) == set()
     assert foreign("def f():\n    import trio") == {"trio"}
-    assert foreign("import re\nfrom typing_extensions import override\nfrom . import _errors") == set()
+    assert foreign("from typing_extensions import override") == {"typing_extensions"}
+    assert foreign("import re\nfrom . import _errors") == set()

@@ -19,7 +19,6 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp
 
-import asgiadapt.typing
 from asgiadapt import (
     ApplicationError,
     ApplicationOrderError,
@@ -32,7 +31,14 @@ from asgiadapt import (
     WsgiToAsgi,
     __version__,
 )
-from asgiadapt.typing import Environ, Event, Receive, Scope, Send, WSGIApplication
+from asgiadapt import typing as ours
+from asgiadapt.typing import (
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    Scope,
+    WSGIApplication,
+)
 
 flask = Flask(__name__)
 django = get_wsgi_application()
@@ -50,7 +56,7 @@ def annotated_loosely(
     return []
 
 
-def generator(environ: Environ, start_response: asgiadapt.typing.StartResponse) -> Iterator[bytes]:
+def generator(environ: WSGIEnvironment, start_response: ours.StartResponse) -> Iterator[bytes]:
     start_response("200 OK", [])
     yield b""
 
@@ -115,8 +121,8 @@ asgi: ASGIApp = of_flask
 config = uvicorn.Config(of_flask)
 
 
-async def called_by_hand(scope: Scope, receive: Receive, send: Send) -> None:
-    assert_type(await receive(), Event)
+async def called_by_hand(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    assert_type(await receive(), ASGIReceiveEvent)
     assert_type(await of_flask(scope, receive, send), None)
 
 
@@ -153,7 +159,7 @@ def around(environ: dict[str, Any]) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def around_as_generator(environ: Environ) -> Iterator[int]:
+def around_as_generator(environ: WSGIEnvironment) -> Iterator[int]:
     yield 1
 
 
@@ -190,7 +196,7 @@ def of_text(environ: WSGIEnvironment, start_response: StartResponse) -> list[str
     return []
 
 
-async def asynchronous(scope: Scope, receive: Receive, send: Send) -> None: ...
+async def asynchronous(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None: ...
 
 
 # Wrong calls.
