@@ -20,7 +20,7 @@ from asgiadapt._threads import interrupts
 from asgiadapt._threads.calling_thread import CallingThread, nearest_waiting_thread, waiting_thread
 from asgiadapt._threads.calls import Waiting, here, without_our_frames
 from asgiadapt._threads.context import bring_back, move_in, use
-from asgiadapt._threads.dependencies import waits_for
+from asgiadapt._threads.dependencies import awaited_by
 from asgiadapt._threads.loops import Loop, Spawned, StandStill
 
 # So long the thread waits before it asks whether calls that wait for it further out are needed; then
@@ -119,8 +119,9 @@ class AsyncCall:
         """Let the thread run calls that wait for it further out, where the function waits for them."""
         if self.over:
             return  # so the thread is there again
+        awaited = awaited_by(self.task)
         for place in self._outer:
-            for call in place.withdraw(lambda call: waits_for(self.task, call.waiter)):
+            for call in place.withdraw(lambda call: id(call.waiter) in awaited):
                 self.caller.submit(call)
 
     def _end_on_loop(self) -> None:

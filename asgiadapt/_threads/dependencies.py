@@ -1,4 +1,4 @@
-"""Whether a task waits for a future: asked when a thread seems to wait for a call that waits for the thread.
+"""Which futures a task waits for: asked when a thread seems to wait for a call that waits for the thread.
 
 asyncio does not say who completes a future. A task that is awaited is known; other futures are completed by
 a callback of some task's (``gather``, ``wait``, ``shield``, ``as_completed``, ``wait_for``), which refers to
@@ -18,18 +18,16 @@ from asgiadapt._threads.calls import waiting_origins
 _DEPTH = 4
 
 
-def waits_for(task: Any, future: Any) -> bool:
-    """Whether *task* cannot go on before *future* is done. On the loop of both."""
-    seen: set[int] = set()
+def awaited_by(task: Any) -> dict[int, Any]:
+    """The futures without which *task* cannot go on, by their ids. On the loop of all."""
+    seen: dict[int, Any] = {}
     to_see: list[Any] = [task]
     while to_see:
         waiting = to_see.pop()
         awaited = getattr(waiting, "_fut_waiter", None)
-        if awaited is future:
-            return True
         if awaited is None or id(awaited) in seen:
             continue
-        seen.add(id(awaited))
+        seen[id(awaited)] = awaited
         if isinstance(awaited, asyncio.Task):
             to_see.append(awaited)
         else:
@@ -40,7 +38,7 @@ def waits_for(task: Any, future: Any) -> bool:
                 for origin in list(waiting_origins)
                 if getattr(origin, "waiter", None) is awaited
             )
-    return False
+    return seen
 
 
 def _who_completes(future: Any) -> Iterable[Any]:
