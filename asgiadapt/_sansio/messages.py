@@ -186,8 +186,8 @@ class AsgiResponse:
         """*whole* is the length of the body, if it is known."""
         assert self._headers is not None
         pairs = self._headers.pairs
-        if self._status[:3] == "204":
-            # RFC 9110, 8.6: a 204 has no length.
+        # RFC 9110, 8.6 and 15.3.6: a 204 has no length, and that of a 205 is 0.
+        if self._status[:3] == "204" or (self._status[:3] == "205" and self._headers.content_length):
             pairs = [pair for pair in pairs if pair[0].lower() != "content-length"]
         elif self._add_content_length and whole is not None and self._headers.content_length is None:
             pairs.append(("content-length", str(whole)))

@@ -273,7 +273,8 @@ def _server_address(environ: Mapping[str, Any]) -> tuple[str, int | None] | None
     port = _port(environ.get("SERVER_PORT"))
     if port is None:
         return None
-    return name.removeprefix("[").removesuffix("]"), port
+    name = name.removeprefix("[").removesuffix("]")
+    return (name, port) if name else None
 
 
 def _offered(environ: dict[str, Any], scheme: str) -> dict[str, dict[str, Any]]:

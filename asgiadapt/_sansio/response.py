@@ -214,8 +214,8 @@ class WsgiResponse:
                 "start_response(status, headers) first."
             )
         pairs = self._headers.pairs
-        if self.status == 204:
-            # RFC 9110, 8.6: a 204 has no length.
+        if self.status == 204 or (self.status == 205 and self._headers.content_length):
+            # RFC 9110, 8.6 and 15.3.6: a 204 has no length, and that of a 205 is 0.
             pairs = [pair for pair in pairs if pair[0] != b"content-length"]
         elif (
             self._add_content_length

@@ -1,11 +1,12 @@
-"""Request bodies, event by event."""
+"""Request bodies, event by event, and piece by piece."""
 
 from typing import Any
 
 import pytest
 
 from asgiadapt._errors import ClientDisconnected, RequestTooLarge, ServerError
-from asgiadapt._sansio.body import RequestBody
+from asgiadapt._sansio.body import InputBody, RequestBody
+from asgiadapt._sansio.refusal import Refusal
 
 WHOLE = b"The body\r\nof a request."
 
@@ -103,3 +104,148 @@ def test_a_bound_of_nothing_lets_an_empty_body_pass() -> None:
     assert body.ended
     with pytest.raises(RequestTooLarge, match="more than the 0 bytes"):
         RequestBody(0).accept(event(b"1", more=True))
+
+
+# wsgi.input
+
+PIECE = 64 * 1024
+STREAM = object()
+
+
+def input_body(**environ: Any) -> InputBody:
+    return InputBody({"wsgi.input": STREAM, **environ})
+
+
+CHUNKED = {"HTTP_TRANSFER_ENCODING": "chunked"}
+TERMINATED = {"wsgi.input_terminated": True}
+
+
+@pytest.mark.parametrize(
+    ("environ", "wanted"),
+    [
+        ({}, 0),
+        ({"CONTENT_LENGTH": ""}, 0),
+        ({"CONTENT_LENGTH": "0"}, 0),
+        ({"CONTENT_LENGTH": "5"}, 5),
+        ({"CONTENT_LENGTH": " 5, 5"}, 5),
+        ({"CONTENT_LENGTH": str(PIECE)}, PIECE),
+        ({"CONTENT_LENGTH": str(PIECE + 1)}, PIECE),
+        # Where nobody says that the stream ends, a read could block for ever.
+        (CHUNKED, 0),
+        ({**CHUNKED, "CONTENT_LENGTH": "5"}, 5),
+        (TERMINATED, PIECE),
+        ({**TERMINATED, "CONTENT_LENGTH": "5"}, 5),
+        ({**TERMINATED, **CHUNKED}, PIECE),
+        ({**TERMINATED, **CHUNKED, "CONTENT_LENGTH": "5"}, PIECE),
+        ({"wsgi.input_terminated": False}, 0),
+        ({"wsgi.input": None, "CONTENT_LENGTH": "5"}, 0),
+        ({"wsgi.input": None, **TERMINATED}, 0),
+    ],
+)
+def test_what_is_read_first(environ: dict[str, Any], wanted: int) -> None:
+    """As much as there is by the head, a piece at most; nothing where that could block."""
+    body = input_body(**environ)
+    assert body.wanted() == wanted
+    assert not body.ended
+
+
+def test_a_body_without_a_stream_is_none() -> None:
+    """Some servers leave the key out."""
+    assert InputBody({"CONTENT_LENGTH": "5"}).wanted() == 0
+
+
+@pytest.mark.parametrize("pieces", [[b"hello"], [b"h", b"ello"], [b"h", b"e", b"l", b"l", b"o"]])
+def test_a_declared_body_ends_with_its_last_byte(pieces: list[bytes]) -> None:
+    """However short the reads come."""
+    body = input_body(CONTENT_LENGTH="5")
+    left = 5
+    for piece in pieces:
+        assert body.wanted() == left
+        left -= len(piece)
+        assert body.event(piece) == event(piece, more=left > 0)
+        assert body.ended is (left == 0)
+    assert body.wanted() == 0
+
+
+def test_an_empty_body_is_one_event() -> None:
+    """It needs no read."""
+    body = input_body()
+    assert body.event(b"") == event(b"", more=False)
+    assert body.ended
+
+
+def test_a_body_of_unknown_length_ends_with_an_empty_read() -> None:
+    """And not before, whatever comes."""
+    body = input_body(**TERMINATED)
+    for piece in (b"a", b"x" * PIECE):
+        assert body.event(piece) == event(piece, more=True)
+        assert not body.ended
+        assert body.wanted() == PIECE
+    assert body.event(b"") == event(b"", more=False)
+    assert body.ended
+
+
+def test_a_body_that_is_cut_off_is_told_from_the_end() -> None:
+    """The text says how much is missing; the body has not ended."""
+    body = input_body(CONTENT_LENGTH="5")
+    body.event(b"he")
+    with pytest.raises(ClientDisconnected, match="ended 3 bytes before its declared length"):
+        body.event(b"")
+    assert not body.ended
+
+
+def test_more_than_was_asked_for_is_the_servers_fault() -> None:
+    """The text has both numbers."""
+    with pytest.raises(ServerError, match="gave 6 bytes where 5 were left of the body"):
+        input_body(CONTENT_LENGTH="5").event(b"hello!")
+
+
+@pytest.mark.parametrize("data", ["", None, bytearray(b"x"), 5])
+@pytest.mark.parametrize("environ", [{"CONTENT_LENGTH": "5"}, TERMINATED])
+def test_a_read_gives_bytes(data: Any, environ: dict[str, Any]) -> None:
+    """The text names what came instead."""
+    with pytest.raises(ServerError, match=f"gave a {type(data).__name__} instead of bytes"):
+        input_body(**environ).event(data)
+
+
+@pytest.mark.parametrize(
+    ("most", "sizes"),
+    [
+        (8 * PIECE, [PIECE, 2 * PIECE, 4 * PIECE, 8 * PIECE, 8 * PIECE]),
+        (3 * PIECE, [PIECE, 2 * PIECE, 3 * PIECE, 3 * PIECE, 3 * PIECE]),
+        (1, [PIECE] * 5),
+        (0, [PIECE] * 5),
+    ],
+)
+def test_pieces_double_while_reads_are_quick(most: int, sizes: list[int]) -> None:
+    """Up to the limit, and back to the first size when a read had to wait."""
+    body = input_body(CONTENT_LENGTH=str(100 * PIECE))
+    seen = []
+    for _ in range(5):
+        seen.append(body.wanted())
+        body.grow(most)
+    assert seen == sizes
+    body.shrink()
+    assert body.wanted() == PIECE
+
+
+def test_pieces_of_an_unknown_body_do_not_grow() -> None:
+    """A read waits for all that it has asked for, and the client perhaps for an answer."""
+    body = input_body(**TERMINATED)
+    body.grow(8 * PIECE)
+    assert body.wanted() == PIECE
+
+
+def test_the_last_piece_is_what_is_left() -> None:
+    """However large pieces have become."""
+    body = input_body(CONTENT_LENGTH=str(PIECE + 3))
+    body.event(b"x" * PIECE)
+    body.grow(8 * PIECE)
+    assert body.wanted() == 3
+
+
+@pytest.mark.parametrize("value", ["x", "-1", "1.5", "5,6", "\u00b2", "9" * 21])
+def test_a_length_that_is_none_is_refused(value: str) -> None:
+    """As it is where the scope is made."""
+    with pytest.raises(Refusal, match="not one decimal number"):
+        input_body(CONTENT_LENGTH=value)

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 import pytest
 
-from asgiadapt._sansio.refusal import PHRASES, Refusal, refusal_events
+from asgiadapt._sansio.refusal import PHRASES, Refusal, refusal_events, refusal_response
 
 
 @pytest.mark.parametrize("status", [400, 408, 413, 431, 503])
@@ -49,3 +49,27 @@ def test_every_status_has_the_phrase_of_its_standard() -> None:
         assert 400 <= status < 600
         # Python before 3.13 knows 413 under its older name.
         assert phrase == HTTPStatus(status).phrase or status == 413
+
+
+@pytest.mark.parametrize("status", [400, 408, 413, 431, 503])
+def test_a_refusal_is_a_whole_wsgi_answer(status: int) -> None:
+    """The same status, type, length and text as the events have."""
+    line, headers, body = refusal_response(Refusal(status, "the reason \u20ac."), "GET")
+    text = f"{status} {PHRASES[status]}: the reason \u20ac.\n".encode()
+    assert line == f"{status} {PHRASES[status]}"
+    assert headers == [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(text)))]
+    assert body == [text]
+
+
+def test_the_wsgi_answer_to_head_has_no_body() -> None:
+    """But the head of the answer to GET."""
+    line, headers, body = refusal_response(Refusal(400, "no."), "HEAD")
+    assert (line, headers) == refusal_response(Refusal(400, "no."), "GET")[:2]
+    assert body == []
+
+
+def test_each_wsgi_answer_has_lists_of_its_own() -> None:
+    """A middleware may change them."""
+    refusal = Refusal(400, "no.")
+    refusal_response(refusal, "GET")[1].clear()
+    assert len(refusal_response(refusal, "GET")[1]) == 2

@@ -267,13 +267,13 @@ def test_write_commits_even_without_data() -> None:
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 205), ("GET", 304)])
 def test_responses_without_a_body(method: str, status: int) -> None:
-    """Bytes are dropped, lengths are not checked, and only a 204 loses its Content-Length."""
+    """Bytes are dropped, lengths are not checked, and only a 204 and a 205 lose their Content-Length."""
     response = WsgiResponse(method, add_content_length=True)
     response.start(f"{status} X", [("Content-Length", "5")])
     events = response.chunk(b"abc", only=True) + response.chunk(b"d") + response.end()
     assert kinds(events) == ["start", "body"]
     assert events[1]["body"] == b""
-    assert events[0]["headers"] == ([] if status == 204 else [(b"content-length", b"5")])
+    assert events[0]["headers"] == ([] if status in (204, 205) else [(b"content-length", b"5")])
 
 
 def test_the_length_of_a_whole_body_is_added_on_request() -> None:
@@ -333,3 +333,12 @@ def test_trailers_are_announced_and_follow_the_body() -> None:
     assert "trailers" not in silent.chunk(b"x")[0]
     with pytest.raises(ApplicationOrderError, match="announce trailers"):
         silent.set_trailers([])
+
+
+@pytest.mark.parametrize(("length", "kept"), [("0", [(b"content-length", b"0")]), ("5", [])])
+def test_a_205_has_no_length_but_0(length: str, kept: list[tuple[bytes, bytes]]) -> None:
+    """RFC 9110, 15.3.6: there is nothing to wait for, although the connection is kept open."""
+    response = WsgiResponse("GET")
+    response.start("205 Reset Content", [("Content-Length", length)])
+    (start, _) = [*response.chunk(b"x" * int(length)), *response.end()]
+    assert start["headers"] == kept

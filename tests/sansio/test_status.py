@@ -1,4 +1,4 @@
-"""Status lines, each read as the number that ASGI wants."""
+"""Status lines, each read as the number that ASGI wants, and made of one."""
 
 from http import HTTPStatus
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from asgiadapt._errors import ApplicationTypeError, ApplicationValueError
-from asgiadapt._sansio.status import status_from_line
+from asgiadapt._sansio.status import line_from_status, status_from_line
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,36 @@ def test_an_interim_status_is_refused(line: str) -> None:
     """W2A-RESP-12, OPEN-40; the text says what to do instead."""
     with pytest.raises(ApplicationValueError, match=r"interim response.*'wsgi\.early_hints'"):
         status_from_line(line)
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        (200, "200 OK"),
+        (404, "404 Not Found"),
+        (418, "418 I'm a Teapot"),
+        (299, "299 Unknown"),
+        (999, "999 Unknown"),
+        (HTTPStatus.CREATED, "201 Created"),
+    ],
+)
+def test_a_code_gives_its_line(code: int, line: str) -> None:
+    """A plain str, the same each time, with a phrase in any case."""
+    for _ in range(2):
+        assert line_from_status(code) == line
+        assert type(line_from_status(code)) is str
+        assert status_from_line(line_from_status(code)) == code
+
+
+@pytest.mark.parametrize("code", [-1, 0, 99, 100, 101, 103, 199, 1000, HTTPStatus.CONTINUE, 10**30])
+def test_a_code_outside_the_final_ones_is_refused(code: int) -> None:
+    """The text tells the bounds."""
+    with pytest.raises(ApplicationValueError, match=f"the status {int(code)}; give one from 200 to 999"):
+        line_from_status(code)
+
+
+@pytest.mark.parametrize("code", [None, "200", 200.0, b"200", True, False, [200]])
+def test_a_code_that_is_no_number_is_refused(code: Any) -> None:
+    """A bool is none; the text names the type."""
+    with pytest.raises(ApplicationTypeError, match=f"a {type(code).__name__}; give an int such as 200"):
+        line_from_status(code)

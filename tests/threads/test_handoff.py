@@ -7,8 +7,8 @@ import pytest
 
 from asgiadapt import ClientDisconnected, LoopStopped
 from asgiadapt._threads import loops
-from asgiadapt._threads.handoff import Flag, ToLoop, ToThread
-from asgiadapt._threads.loops import AsyncioLoop
+from asgiadapt._threads.handoff import Flag, ToLoop, ToThread, locked
+from asgiadapt._threads.loops import AsyncioLoop, Bell
 
 
 class Gone(Exception):
@@ -242,3 +242,82 @@ async def test_a_flag_is_watched_for_from_the_first_question_on() -> None:
     quiet.set()
     assert quiet.wait() is True
     assert watcher.asked == 1
+
+
+async def test_items_that_are_put_together_come_together() -> None:
+    """And later ones behind them; what the loop does with its list is its own affair."""
+    into: ToThread[str] = ToThread(this_loop(), 100)
+    into.put(["a", "b"], 2)
+    into.put([], 50)
+    into.put(["c"], 1)
+    assert into.take() == ["a", "b", "c"]
+    into.put(["d"], 1, last=True)
+    assert not into.is_drained()
+    assert into.take() == ["d"]
+    assert into.is_drained()
+    assert into.take() == []
+
+
+async def test_it_is_full_until_the_thread_takes_or_the_end_comes() -> None:
+    """Only full bytes count, and nobody has to wait where nobody takes any more."""
+    for ends in ("take", "last", "break"):
+        into: ToThread[str] = ToThread(this_loop(), 10)
+        into.put(["a"], 9)
+        assert not into.is_full()
+        into.put(["b"], 1)
+        assert into.is_full()
+        if ends == "take":
+            into.take()
+        elif ends == "last":
+            into.put([], 0, last=True)
+        else:
+            into.break_off(Gone)
+        assert not into.is_full()
+        await into.room()
+
+
+async def test_everybody_who_waits_for_room_looks_again() -> None:
+    """Tasks that were cancelled meanwhile are passed over."""
+    into: ToThread[str] = ToThread(this_loop(), 1)
+    into.put(["a"], 1)
+    waiting = [asyncio.create_task(into.room()) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[1].cancel()
+    await asyncio.sleep(0)
+    into.resume_on_loop()
+    await asyncio.sleep(0)
+    assert [task.done() for task in waiting] == [False, True, False]
+    assert into.take() == ["a"]
+    await waiting[0]
+    await waiting[2]
+
+
+async def test_a_thread_waits_by_the_bell_that_it_is_given() -> None:
+    """A new one each time that it waits, and none where there is no need."""
+    made: list[Bell] = []
+
+    def make_bell() -> Bell:
+        made.append(locked())
+        return made[-1]
+
+    into: ToThread[str] = ToThread(this_loop(), 10, make_bell)
+    into.put(["a"], 1)
+    assert into.take() == ["a"]
+    assert made == []
+    for number in (1, 2):
+        blocked = on_worker(into.take)
+        while into._bell is None:
+            await asyncio.sleep(0)
+        into.put(["b"], 1)
+        assert await blocked == ["b"]
+        assert len(made) == number
+
+
+async def test_the_end_frees_a_thread_that_waits() -> None:
+    """With nothing in its hands."""
+    into: ToThread[str] = ToThread(this_loop(), 10)
+    blocked = on_worker(into.take)
+    while into._bell is None:
+        await asyncio.sleep(0)
+    into.put([], 0, last=True)
+    assert await blocked == []

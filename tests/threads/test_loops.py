@@ -1,6 +1,7 @@
 """The seam between asyncio and trio: the same rows on both."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -14,7 +15,16 @@ import trio
 import uvloop
 
 from asgiadapt._threads import loops
-from asgiadapt._threads.loops import AsyncioLoop, Loop, TimeIsUp, on_trio, running_asyncio_loop, within
+from asgiadapt._threads.loops import (
+    AsyncioLoop,
+    Loop,
+    TimeIsUp,
+    in_trio,
+    on_trio,
+    running_asyncio_loop,
+    running_loop,
+    within,
+)
 
 Main = Callable[[Loop], Awaitable[None]]
 
@@ -131,8 +141,9 @@ def test_a_closed_loop_drops_what_is_posted() -> None:
     for loop in kept:
         loop.post(lambda: None)
         loop.post(lambda: None)
-    assert [loop.is_closed() for loop in kept[:2]] == [True, True]
-    assert [loop.is_running() for loop in kept[:2]] == [False, False]
+        loop.post_from_signal(lambda: None)
+    assert [loop.is_closed() for loop in kept] == [True, True, True]
+    assert [loop.is_running() for loop in kept] == [False, False, False]
 
 
 @every_loop
@@ -379,3 +390,338 @@ def test_the_child_of_a_fork_has_objects_of_its_own() -> None:
         "loop.close()\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=50)
+
+
+class Stands:
+    """A loop that may run without ever ringing."""
+
+    def __init__(self, *, runs: bool, closed: bool = False) -> None:
+        self.runs, self.closed = runs, closed
+        self.looked = 0
+
+    def is_closed(self) -> bool:
+        self.looked += 1
+        return self.closed
+
+    def is_running(self) -> bool:
+        return self.runs
+
+
+def held() -> Any:
+    bell = threading.Lock()
+    bell.acquire()
+    return bell
+
+
+@pytest.mark.parametrize("seconds", [0, 0.01])
+def test_a_limit_ends_the_wait_for_a_loop_that_runs(seconds: float) -> None:
+    """And 0 is one, too."""
+    loop: Any = Stands(runs=True)
+    assert loops.wait_for_loop(held(), loop, seconds) is False
+    assert loop.looked == 1
+
+
+def test_a_limit_is_counted_over_all_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock is asked, and the last wait is as long as what is left."""
+    monkeypatch.setattr(loops, "_LOOK_SECONDS", 1.0)
+    now = 100.0
+    waits: list[float] = []
+
+    class Clock:
+        @staticmethod
+        def monotonic() -> float:
+            return now
+
+    class Bell:
+        def acquire(self, *, timeout: float) -> bool:
+            nonlocal now
+            waits.append(round(timeout, 3))
+            now += timeout
+            return False
+
+    monkeypatch.setattr(loops, "time", Clock)
+    loop: Any = Stands(runs=True)
+    bell: Any = Bell()
+    assert loops.wait_for_loop(bell, loop, 2.5) is False
+    assert waits == [1.0, 1.0, 0.5]
+
+
+def test_a_bell_that_was_rung_needs_no_loop() -> None:
+    """Nor time."""
+    loop: Any = Stands(runs=False, closed=True)
+    assert loops.wait_for_loop(threading.Lock(), loop, 0) is True
+    assert loop.looked == 0
+
+
+def test_a_closed_loop_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With or without a limit."""
+    monkeypatch.setattr(loops, "_LOOK_SECONDS", 0.001)
+    loop: Any = Stands(runs=False, closed=True)
+    assert loops.wait_for_loop(held(), loop) is False
+    assert loops.wait_for_loop(held(), loop, 20) is False
+    assert loop.looked == 2
+
+
+@every_loop
+def test_callbacks_are_posted_from_signal_handlers(run: Callable[[Main], None]) -> None:
+    """Also while the thread is in the midst of posting."""
+
+    async def main(loop: Loop) -> None:
+        waiter = loop.waiter()
+        with loop.mutex:
+            loop.post_from_signal(lambda: waiter.set_result(None))
+        await waiter
+
+    run(main)
+
+
+@every_loop
+def test_outlast_waits_although_the_task_is_cancelled(run: Callable[[Main], None]) -> None:
+    """Until the call is over; the task hears of its cancellation later."""
+
+    async def main(loop: Loop) -> None:
+        class Call:
+            over = False
+            waiter: Any = None
+
+        call = Call()
+        seen: list[str] = []
+
+        async def work() -> None:
+            await loop.outlast(call)
+            seen.append("outlasted")
+
+        task = loop.spawn(work, copy_context())
+        await checkpoints(loop)
+        first = call.waiter
+        task.cancel()
+        task.cancel()
+        await checkpoints(loop)
+        assert task.cancelling()
+        assert not task.done()
+        assert seen == []
+        if not first.done():
+            first.set_result(None)  # a false alarm
+        await checkpoints(loop)
+        assert seen == []
+        call.over = True
+        call.waiter.set_result(None)
+        await checkpoints(loop)
+        assert seen == ["outlasted"]
+        assert task.done()
+
+    run(main)
+
+
+@every_loop
+def test_a_spawned_task_belongs_to_nobody(run: Callable[[Main], None]) -> None:
+    """It runs in its context, tells its end, and can be cancelled."""
+
+    async def main(loop: Loop) -> None:
+        seen: list[str] = []
+        over = loop.waiter()
+
+        async def work() -> None:
+            seen.append(VARIABLE.get())
+            try:
+                await loop.waiter()
+            finally:
+                seen.append("left")
+
+        async def ends() -> None:
+            seen.append("ended")
+
+        context = copy_context()
+        context.run(VARIABLE.set, "given")
+        task = loop.spawn(work, context, lambda _: over.set_result(None))
+        await checkpoints(loop)
+        assert (task.done(), task.cancelling()) == (False, 0)
+        task.cancel()
+        assert task.cancelling() == 1
+        await over
+        await checkpoints(loop)
+        assert task.done()
+        quiet = loop.spawn(ends, copy_context())
+        await checkpoints(loop)
+        assert quiet.done()
+        assert seen == ["given", "left", "ended"]
+
+    run(main)
+
+
+@every_loop
+def test_to_breathe_lets_others_run(run: Callable[[Main], None]) -> None:
+    """A task that breathes does not hold up the rest."""
+
+    async def main(loop: Loop) -> None:
+        seen: list[int] = []
+
+        async def other() -> None:
+            seen.append(1)
+
+        loop.spawn(other, copy_context())
+        while not seen:
+            await loop.breathe()
+
+    run(main)
+
+
+@pytest.mark.parametrize("run", [run_asyncio, run_uvloop])
+def test_a_forgotten_cancellation_does_not_mind_time_limits(run: Callable[[Main], None]) -> None:
+    """However often the task was cancelled."""
+
+    async def main(loop: Loop) -> None:
+        begun = asyncio.Event()
+        counts: list[int] = []
+
+        async def work() -> None:
+            try:
+                begun.set()
+                await loop.waiter()
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                assert task is not None
+                counts.append(task.cancelling())
+                loop.forget_cancellation()
+                counts.append(task.cancelling())
+                await loop.linger(0.001, loop.waiter())
+                counts.append(3)
+
+        task = asyncio.ensure_future(work())
+        await begun.wait()
+        task.cancel()
+        task.cancel()
+        await task
+        assert counts == [2, 0, 3]
+
+    run(main)
+
+
+def test_trios_scopes_stay_cancelled() -> None:
+    """There is nothing to forget, and each of them ends level by level."""
+
+    async def main(loop: Loop) -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            loop.forget_cancellation()
+            with pytest.raises(trio.Cancelled):
+                await loop.breathe()
+            assert loop.is_ending()
+        assert scope.cancelled_caught is False  # the test has taken it
+
+    run_trio(main)
+
+
+@pytest.mark.parametrize("run", [run_asyncio, run_uvloop])
+def test_a_loop_is_ending_when_all_of_its_tasks_are_cancelled(run: Callable[[Main], None]) -> None:
+    """As asyncio.run() does it; unless whoever runs it says so."""
+
+    async def main(loop: Loop) -> None:
+        assert isinstance(loop, AsyncioLoop)
+        this = asyncio.current_task()
+        assert this is not None
+        other = asyncio.ensure_future(checkpoints(loop))
+        assert not loop.is_ending()
+        this.cancel()
+        assert not loop.is_ending()
+        other.cancel()
+        assert loop.is_ending()
+        loop.ends = False
+        assert not loop.is_ending()
+        loop.ends = True
+        this.uncancel()
+        assert loop.is_ending()
+        try:
+            await other
+        except asyncio.CancelledError:
+            pass  # of both
+
+    run(main)
+
+
+@pytest.mark.parametrize("run", [run_asyncio, run_uvloop])
+def test_a_loop_can_be_woken_through_a_file(run: Callable[[Main], None]) -> None:
+    """In the order of the calls, from any thread; then in the usual way again."""
+
+    async def main(loop: Loop) -> None:
+        assert isinstance(loop, AsyncioLoop)
+        loop.wake_faster()
+        got: list[int] = []
+
+        async def all_come(*parts: int) -> None:
+            over = loop.waiter()
+
+            def post() -> None:
+                for number in parts:
+                    loop.post(partial(got.append, number))
+                loop.post(lambda: over.set_result(None))
+
+            thread = threading.Thread(target=post)
+            thread.start()
+            await over
+            thread.join()
+
+        await all_come(*range(1000))
+        await all_come(1000)
+        waker = loop._waker
+        assert (waker is not None) is hasattr(os, "eventfd")
+        if waker is not None:
+            loop.loop.remove_reader(waker.fd)
+        loop.wake_as_usual()
+        await all_come(1001)
+        assert got == list(range(1002))
+
+    run(main)
+
+
+def test_a_loop_without_readers_is_woken_as_usual() -> None:
+    """Nothing stays open of the attempt."""
+
+    async def main(loop: Loop) -> None:
+        assert isinstance(loop, AsyncioLoop)
+
+        def refuses(fd: int, *args: Any) -> None:
+            fds.append(fd)
+            raise NotImplementedError
+
+        fds: list[int] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop.loop, "add_reader", refuses)
+            loop.wake_faster()
+        assert loop._waker is None
+        for fd in fds:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(fd)
+        await checkpoints(loop)
+
+    run_asyncio(main)
+
+
+def test_a_system_without_eventfd_wakes_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There, nothing is tried."""
+
+    async def main(loop: Loop) -> None:
+        assert isinstance(loop, AsyncioLoop)
+        loop.wake_faster()
+        assert loop._waker is None
+        await checkpoints(loop)
+
+    monkeypatch.delattr(os, "eventfd", raising=False)
+    run_asyncio(main)
+
+
+def test_the_running_loop_is_found_wherever_one_runs() -> None:
+    """Asyncio's or trio's; without one, an error."""
+    seen: list[Any] = []
+
+    async def main(loop: Loop) -> None:
+        found = running_loop()
+        assert found.is_running()
+        seen.append((type(found).__name__, in_trio()))
+
+    for run in (run_asyncio, run_trio):
+        run(main)
+    assert seen == [("AsyncioLoop", False), ("TrioLoop", True)]
+    assert not in_trio()
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        running_loop()
