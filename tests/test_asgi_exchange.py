@@ -187,6 +187,34 @@ def test_a_thread_that_waits_for_a_chunk_is_freed_by_a_close_on_another() -> Non
             waiting.result()
 
 
+def test_a_task_that_waits_for_room_is_freed_when_the_application_ends() -> None:
+    """Although the server takes nothing more."""
+    freed = Gate("the task's send()")
+    kept: list[Any] = []
+
+    @for_http
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        second = asyncio.Event()
+
+        async def sends_on() -> None:
+            await send(body(b"x", more=True))
+            second.set()
+            await send(body(b"y", more=True))
+            freed.open()
+
+        await send(start())
+        kept.append(asyncio.create_task(sends_on()))
+        await second.wait()
+        await asyncio.sleep(0)
+
+    with AsgiToWsgi(app, window=2) as wsgi:
+        response: Any = wsgi(environ_for(), ignores)
+        while site_of(wsgi).running:
+            pass
+        response.close()
+        freed.wait()
+
+
 def test_stop_iteration_out_of_a_plain_function_is_no_end() -> None:
     """Where a function that is no coroutine drives send() by hand, and forgets what its end looks like."""
 

@@ -36,6 +36,22 @@ FORBIDDEN = {
     | BRIDGES
     | {"asgiadapt._sansio", "asgiadapt.typing", "http", "wsgiref"},
     "typing": EVERYWHERE | CONCURRENCY | GATEWAYS | RULES_AND_THREADS,
+    "validate.py": EVERYWHERE | CONCURRENCY | GATEWAYS | BRIDGES | {"asgiadapt._threads"},
+    "testing.py": EVERYWHERE | CONCURRENCY | GATEWAYS | BRIDGES | RULES_AND_THREADS,
+    "_testing_request.py": EVERYWHERE | CONCURRENCY | GATEWAYS | BRIDGES | RULES_AND_THREADS,
+    "_testing_asgi.py": EVERYWHERE
+    | GATEWAYS
+    | BRIDGES
+    | THREADS
+    | RULES_AND_THREADS
+    | {"trio", "anyio", "uvloop", "contextvars"},
+    "_testing_communicator.py": EVERYWHERE
+    | GATEWAYS
+    | BRIDGES
+    | THREADS
+    | RULES_AND_THREADS
+    | {"trio", "anyio", "uvloop"},
+    "_testing_wsgi.py": EVERYWHERE | CONCURRENCY | GATEWAYS | BRIDGES | {"asgiadapt._threads"},
     "_errors.py": EVERYWHERE | CONCURRENCY | GATEWAYS | RULES_AND_THREADS,
     "_wsgi_streams.py": EVERYWHERE | CONCURRENCY | RULES_AND_THREADS,
     "_wsgi_exchange.py": EVERYWHERE | LOOPS | THREADS | ASGI_TO_WSGI | {"asgiadapt._wsgi_to_asgi"},
