@@ -199,7 +199,7 @@ def test_a_task_that_waits_for_room_is_freed_when_the_application_ends() -> None
         async def sends_on() -> None:
             await send(body(b"x", more=True))
             second.set()
-            await send(body(b"y", more=True))
+            await send(body(b"y" * 1000, more=True))
             freed.open()
 
         await send(start())
@@ -207,7 +207,7 @@ def test_a_task_that_waits_for_room_is_freed_when_the_application_ends() -> None
         await second.wait()
         await asyncio.sleep(0)
 
-    with AsgiToWsgi(app, window=2) as wsgi:
+    with AsgiToWsgi(app, window=1000) as wsgi:
         response: Any = wsgi(environ_for(), ignores)
         while site_of(wsgi).running:
             pass

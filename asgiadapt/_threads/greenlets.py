@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from asgiadapt._threads.handoff import locked
 from asgiadapt._threads.loops import Bell
+from asgiadapt._threads.primitives import get_ident
 
 LIBRARIES: Final = frozenset({"gevent.monkey", "eventlet.patcher"})
 
@@ -45,8 +46,10 @@ class _GeventBell:
 
     def __init__(self) -> None:
         self._event: Any = sys.modules["gevent.event"].Event()
-        # The one thing in gevent that may be touched by any thread.
-        self._watcher: Any = sys.modules["gevent"].get_hub().loop.async_()
+        self._thread = get_ident()
+        self._loop: Any = sys.modules["gevent"].get_hub().loop
+        # With the one below, the only thing in gevent that may be touched by any thread.
+        self._watcher: Any = self._loop.async_()
         self._watcher.start(self._event.set)
 
     def acquire(self, *, timeout: float) -> bool:
@@ -65,7 +68,10 @@ class _GeventBell:
         self._watcher.send()
 
     def __del__(self) -> None:
-        self._watcher.close()
+        if get_ident() == self._thread:
+            self._watcher.close()
+        else:
+            self._loop.run_callback_threadsafe(self._watcher.close)
 
 
 class _EscapedBell:

@@ -284,6 +284,9 @@ class ToThread(Generic[Item]):
                 self.break_off(_stands_still)
             with self._mutex:
                 taken = self._take()
+                wake = self._waiters is not None  # since the bell was rung
+            if wake:
+                self._loop.post(self.resume_on_loop)
         return taken or []
 
     def _take(self) -> list[Item] | None:

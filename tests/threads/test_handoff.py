@@ -9,6 +9,7 @@ from asgiadapt import ClientDisconnected, LoopStopped
 from asgiadapt._threads import loops
 from asgiadapt._threads.handoff import Flag, ToLoop, ToThread, locked
 from asgiadapt._threads.loops import AsyncioLoop, Bell
+from tests.gates import Gate
 
 
 class Gone(Exception):
@@ -311,6 +312,33 @@ async def test_a_thread_waits_by_the_bell_that_it_is_given() -> None:
         into.put(["b"], 1)
         assert await blocked == ["b"]
         assert len(made) == number
+
+
+async def test_whoever_waits_for_room_is_told_of_a_thread_that_was_slow_to_wake_up() -> None:
+    """It takes what has woken it later, and there is room from then on, before it takes again."""
+    may_wake = Gate("the thread")
+
+    class SlowBell:
+        def __init__(self) -> None:
+            self._bell = locked()
+            self.release = self._bell.release
+
+        def acquire(self, *, timeout: float) -> bool:
+            rung = self._bell.acquire(timeout=timeout)
+            may_wake.wait()
+            return rung
+
+    into: ToThread[str] = ToThread(this_loop(), 1, SlowBell)
+    blocked = on_worker(into.take)
+    while into._bell is None:
+        await asyncio.sleep(0)
+    into.put(["a"], 1)
+    waiting = asyncio.create_task(into.room())
+    await asyncio.sleep(0)
+    may_wake.open()
+    assert await blocked == ["a"]
+    async with asyncio.timeout(5):
+        await waiting
 
 
 async def test_the_end_frees_a_thread_that_waits() -> None:
