@@ -185,6 +185,8 @@ class Site:
 _ending: set[Site] = set()
 
 
+# Those whose application has not ended: loops do not keep their tasks alive, and adapters may be collected.
+_living: set["_LifespanTask"] = set()
 _LIVING: Final = (LifespanPhase.STARTING, LifespanPhase.RUNNING, LifespanPhase.STOPPING)
 
 
@@ -203,6 +205,7 @@ class _LifespanTask:
     async def start(self, timeout: float | None) -> Lifespan:
         """Returns once the application has answered, or cannot any more."""
         rules = self._rules
+        _living.add(self)
         self._task = self._loop.spawn(self._run, Context())
         if not await self._until(lambda: rules.phase is not LifespanPhase.STARTING, timeout):
             rules.give_up(f"the application has not answered within {timeout:g} seconds")
@@ -247,6 +250,7 @@ class _LifespanTask:
             _log.error("the ASGI application has failed in its lifespan", exc_info=failure)
         self._rules.end(failure)
         self._ended = True
+        _living.discard(self)
         self._tell()
 
     async def _receive(self) -> dict[str, Any]:

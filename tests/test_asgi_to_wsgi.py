@@ -796,6 +796,22 @@ def test_an_adapter_that_is_dropped_ends_its_own_loop() -> None:
         assert not thread.is_alive()
 
 
+def test_an_adapter_that_is_collected_with_what_refers_to_it_shuts_its_application_down(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A dispatcher of Flask's makes such a cycle."""
+    for _ in range(20):
+        app = Where()
+        shut_down = app.shut_down
+        cycle: list[Any] = [AsgiToWsgi(app), app]
+        cycle.append(cycle)
+        call(cycle[0])
+        del app, cycle
+        gc.collect()
+        shut_down.wait()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 def test_a_request_that_runs_keeps_its_adapter_going() -> None:
     """Whoever drops it meanwhile."""
     waiting, may_go_on = Gate("the request"), Gate()
