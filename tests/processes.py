@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,3 +100,42 @@ def _wait_until_it_listens(running: Program) -> None:
         else:
             return
     raise AssertionError(f"does not listen after {START_SECONDS} s:\n{running.output()}")
+
+
+class Programs:
+    """Runs programs, each in an interpreter of its own, after *prelude*."""
+
+    def __init__(self, prelude: str, seconds: float = 50) -> None:
+        self._prelude = prelude
+        self._seconds = seconds
+
+    def run(self, program: str, *options: str, first: str = "") -> "subprocess.CompletedProcess[str]":
+        """Run *program*, and *first* before all; it has to end by itself within the time.
+
+        So have all its children.
+        """
+        command = [sys.executable, *options, "-c", first + self._prelude + textwrap.dedent(program)]
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            start_new_session=True,
+        ) as process:
+            try:
+                output, complaints = process.communicate(timeout=self._seconds)
+            except subprocess.TimeoutExpired:
+                # Each says where it hangs; the text is the test's output.
+                os.killpg(process.pid, signal.SIGABRT)
+                output, complaints = process.communicate()
+                raise AssertionError(f"the program hangs: {output}\n{complaints}") from None
+        return subprocess.CompletedProcess(command, process.returncode, output, complaints)
+
+    def lines_of(self, program: str, *options: str, first: str = "") -> list[str]:
+        """What *program* writes; it has to end well, and complain of nothing."""
+        done = self.run(program, *options, first=first)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stderr == "", done.stdout + done.stderr
+        return done.stdout.splitlines()

@@ -219,7 +219,7 @@ def headers_from_list(headers: Iterable[Any], status: int, *, strict: bool) -> R
         if pair[0] not in _NEEDS_A_LOOK:
             pairs.append(pair)
         elif pair[0] == b"content-length":
-            length = _declared_length(pair[1])
+            length = _declared_length(value.strip(" \t"), "start_response was given the Content-Length")
             if content_length is None:
                 content_length = length
                 pairs.append(pair)
@@ -248,14 +248,12 @@ def headers_from_list(headers: Iterable[Any], status: int, *, strict: bool) -> R
     return ResponseHeaders(pairs, content_length, dropped, announces_trailers)
 
 
-def _declared_length(value: bytes) -> int:
+def _declared_length(text: str, given: str) -> int:
+    """The number in a Content-Length; *given* begins the complaint."""
     # RFC 9110, 8.6. Twenty digits are more bytes than there are; int() refuses some thousand.
-    if not value.isdigit() or len(value) > 20:
-        raise ApplicationValueError(
-            f"start_response was given the Content-Length {value.decode('latin-1')!r}; give a decimal "
-            f"number, or leave the header out."
-        )
-    return int(value)
+    if not (text.isascii() and text.isdigit() and len(text) <= 20):
+        raise ApplicationValueError(f"{given} {text!r}; give a decimal number, or leave the header out.")
+    return int(text)
 
 
 class _HeaderNames(dict[str, bytes]):
@@ -382,7 +380,7 @@ def list_from_headers(headers: Any, status: int) -> ListedHeaders:
         if lower not in _LISTED_WITH_CARE:
             pairs.append((listed, text))
         elif lower == "content-length":
-            length = _sent_length(text)
+            length = _declared_length(text, "http.response.start has the content-length")
             if content_length is None:
                 content_length = length
                 pairs.append((listed, text))
@@ -412,12 +410,3 @@ def listed_value(name: Any, value: Any) -> str:
             f"characters, line ends among them."
         )
     return text.strip(" \t")
-
-
-def _sent_length(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 20):
-        raise ApplicationValueError(
-            f"http.response.start has the content-length {text!r}; give a decimal number, or leave the "
-            f"header out."
-        )
-    return int(text)

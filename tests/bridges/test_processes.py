@@ -1,20 +1,15 @@
 """Forks, the end of the interpreter and Ctrl-C: each in a program of its own, which must not hang."""
 
-import os
 import signal
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT
+from tests.processes import Programs
 
 # Processes by the hundred; on one Python, like the real servers.
 pytestmark = pytest.mark.server
-
-SECONDS = 50
 
 PRELUDE = """
 import faulthandler; faulthandler.enable()
@@ -81,38 +76,8 @@ def fork(function):
         os._exit(code)
 """
 
-
-def run(program: str, *options: str, first: str = "") -> "subprocess.CompletedProcess[str]":
-    """Run *program* in an interpreter of its own, which has to end by itself within the time.
-
-    So have all its children.
-    """
-    command = [sys.executable, *options, "-c", first + PRELUDE + textwrap.dedent(program)]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        start_new_session=True,
-    ) as process:
-        try:
-            output, complaints = process.communicate(timeout=SECONDS)
-        except subprocess.TimeoutExpired:
-            # Each says where it hangs; the text is the test's output.
-            os.killpg(process.pid, signal.SIGABRT)
-            output, complaints = process.communicate()
-            pytest.fail(f"the program hangs: {output}\n{complaints}")
-    return subprocess.CompletedProcess(command, process.returncode, output, complaints)
-
-
-def lines_of(program: str, *options: str) -> list[str]:
-    """What *program* writes; it has to end well, and complain of nothing."""
-    done = run(program, *options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == "", done.stdout + done.stderr
-    return done.stdout.splitlines()
+_programs = Programs(PRELUDE)
+run, lines_of = _programs.run, _programs.lines_of
 
 
 # Forks.
