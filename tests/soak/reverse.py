@@ -5,24 +5,17 @@ Many requests, a tenth of them cut off at points of chance, and what must hold a
 
 import argparse
 import asyncio
-import hashlib
-import json
-import random
 import sys
 import time
-import urllib.request
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import Any
 
 from tests.processes import Program, free_port, program
-from tests.soak.reverse_site import CHUNK
-from tests.soak.run import answer_of, big_download, big_upload, request_for
+from tests.soak.run import Outcome, big_download, big_upload, load, stats
 
-AT_A_TIME = 32
 THREADS = 8
-CUTS = ["headers", "upload", "wait", "download"]
-PAGES = ["hello", "upload", "wait", "background", "stream"]
+# After "background" the application goes on.
+PAGES = {"hello": b"hello", "wait": b"waited", "background": b"begun"}
 GROWTH_MIB = 64
 
 
@@ -31,85 +24,6 @@ def server() -> AbstractContextManager[Program]:
     command = ("-m", "gunicorn", "-k", "gthread", "--threads", str(THREADS), "-b", f"127.0.0.1:{port}")
     # The threads of a worker die with it, and one that is reading from a client is not waited for.
     return program(*command, "--graceful-timeout", "1", "tests.soak.reverse_site:app", port=port)
-
-
-def stats(running: Program) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{running.url}/stats", timeout=60) as answer:
-        found: dict[str, Any] = json.load(answer)
-        return found
-
-
-@dataclass
-class Outcome:
-    """What came of the requests; ``wrong`` is empty when all is well."""
-
-    whole: int = 0
-    cut: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CUTS, 0))
-    background: int = 0  # answers after which the application goes on
-    wrong: list[str] = field(default_factory=list)
-    figures: dict[str, Any] = field(default_factory=dict)
-
-
-async def whole_request(port: int, chance: random.Random, outcome: Outcome) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        for _ in range(chance.randrange(1, 4)):  # the connection is kept alive
-            kind = chance.choice(PAGES)
-            if kind == "upload":
-                body = chance.randbytes(chance.choice([10, 5_000, 100_000, 300_000]))
-                writer.write(request_for("/upload", len(body)) + body)
-                expected = f"{len(body)} {hashlib.sha256(body).hexdigest()}".encode()
-            elif kind == "stream":
-                length = chance.randrange(1, 12)
-                writer.write(request_for(f"/stream?{length}"))
-                expected = CHUNK * length
-            else:
-                writer.write(request_for(f"/{kind}"))
-                expected = {"hello": b"hello", "wait": b"waited", "background": b"begun"}[kind]
-            if await asyncio.wait_for(answer_of(reader), 60) != expected:
-                outcome.wrong.append(f"a wrong answer to {kind}")
-            outcome.whole += 1
-            outcome.background += kind == "background"
-    finally:
-        writer.close()
-
-
-async def cut_request(port: int, chance: random.Random, outcome: Outcome) -> None:
-    where = chance.choice(CUTS)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    if where == "headers":
-        request = request_for("/hello")
-        writer.write(request[: chance.randrange(1, len(request) - 1)])
-    elif where == "upload":
-        writer.write(request_for("/upload", 500_000) + b"x" * chance.randrange(0, 400_000))
-    elif where == "wait":
-        writer.write(request_for("/wait"))
-    else:
-        writer.write(request_for("/stream?500"))
-        await reader.read(chance.randrange(1, 200_000))
-    if chance.random() < 0.5:
-        await writer.drain()
-    if chance.random() < 0.3:
-        # A client that ends in good order, in the midst of it: the server reads an early end, and no error.
-        writer.close()
-    else:
-        # Without waiting for what was written to be sent: the cut falls anywhere.
-        writer.transport.abort()
-    outcome.cut[where] += 1
-
-
-async def load(port: int, count: int, seed: int, outcome: Outcome) -> None:
-    chance = random.Random(seed)
-    numbers = iter(range(count))
-
-    async def client() -> None:
-        for number in numbers:
-            if number % 10 == 0:
-                await cut_request(port, chance, outcome)
-            else:
-                await whole_request(port, chance, outcome)
-
-    await asyncio.gather(*[client() for _ in range(AT_A_TIME)])
 
 
 def settled(running: Program, limits: dict[str, int]) -> dict[str, Any]:
@@ -127,7 +41,7 @@ def settled(running: Program, limits: dict[str, int]) -> dict[str, Any]:
 
 def soak(count: int, seed: int = 1) -> Outcome:
     """Send *count* requests, a tenth of them cut off, in two halves to compare the memory after each."""
-    outcome = Outcome()
+    outcome = Outcome(PAGES)
     with server() as running:
         idle = stats(running)
         limits = {"tasks": idle["tasks"], "files": idle["files"]}
@@ -140,8 +54,10 @@ def soak(count: int, seed: int = 1) -> Outcome:
         outcome.figures = {"idle": idle, "half": half, "end": end}
         if end["entered"] != end["left"]:
             outcome.wrong.append(f"the application was entered {end['entered']} times, left {end['left']}")
-        if end["background"] != outcome.background:
-            outcome.wrong.append(f"of {outcome.background} background tasks {end['background']} were done")
+        if end["background"] != outcome.answers["background"]:
+            outcome.wrong.append(
+                f"of {outcome.answers['background']} background tasks {end['background']} were done"
+            )
         for what, limit in limits.items():
             if end[what] > limit:
                 outcome.wrong.append(f"{end[what]} {what}, {limit} when idle")

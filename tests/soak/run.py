@@ -6,6 +6,7 @@ import json
 import random
 import time
 import urllib.request
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,10 +37,17 @@ def stats(running: Program) -> dict[str, Any]:
 class Outcome:
     """What came of the requests; ``wrong`` is empty when all is well."""
 
-    whole: int = 0
+    # Beside uploads and streams: pages, each with its answer.
+    pages: dict[str, bytes] = field(default_factory=lambda: {"hello": b"hello", "wait": b"waited"})
+    answers: Counter[str] = field(default_factory=Counter)
     cut: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CUTS, 0))
     wrong: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> int:
+        """How many answers came to their end."""
+        return self.answers.total()
 
 
 async def answer_of(reader: asyncio.StreamReader) -> bytes:
@@ -63,7 +71,7 @@ async def whole_request(port: int, chance: random.Random, outcome: Outcome) -> N
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         for _ in range(chance.randrange(1, 4)):  # the connection is kept alive
-            kind = chance.choice(["hello", "upload", "wait", "stream"])
+            kind = chance.choice(["upload", "stream", *outcome.pages])
             if kind == "upload":
                 body = chance.randbytes(chance.choice([10, 5_000, 100_000, 300_000]))
                 writer.write(request_for("/upload", len(body)) + body)
@@ -74,10 +82,10 @@ async def whole_request(port: int, chance: random.Random, outcome: Outcome) -> N
                 expected = CHUNK * length
             else:
                 writer.write(request_for(f"/{kind}"))
-                expected = {"hello": b"hello", "wait": b"waited"}[kind]
+                expected = outcome.pages[kind]
             if await asyncio.wait_for(answer_of(reader), 60) != expected:
                 outcome.wrong.append(f"a wrong answer to {kind}")
-            outcome.whole += 1
+            outcome.answers[kind] += 1
     finally:
         writer.close()
 
@@ -95,8 +103,14 @@ async def cut_request(port: int, chance: random.Random, outcome: Outcome) -> Non
     else:
         writer.write(request_for("/stream?500"))
         await reader.read(chance.randrange(1, 200_000))
-    # Without waiting for what was written to be sent: the cut falls anywhere.
-    writer.transport.abort()
+    if chance.random() < 0.5:
+        await writer.drain()
+    if chance.random() < 0.3:
+        # A client that ends in good order, in the midst of it: the server reads an early end, and no error.
+        writer.close()
+    else:
+        # Without waiting for what was written to be sent: the cut falls anywhere.
+        writer.transport.abort()
     outcome.cut[where] += 1
 
 
