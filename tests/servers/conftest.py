@@ -10,7 +10,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         marker = item.get_closest_marker("needs")
         if marker is not None:
-            params = item.callspec.params  # type: ignore[attr-defined]
+            params = item.callspec.params
             if "site" in params:
                 lacking = set(test_servers.SERVERS[params["site"].partition("+")[0]][1])
             else:

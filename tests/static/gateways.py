@@ -125,7 +125,7 @@ assert_type(of_bare, AsgiToWsgi)
 
 # And the adapter is taken by frameworks and servers.
 flask = Flask(__name__)
-setattr(flask, "wsgi_app", DispatcherMiddleware(flask.wsgi_app, {"/api": of_fastapi}))  # noqa: B010
+setattr(flask, "wsgi_app", DispatcherMiddleware(flask.wsgi_app, {"/api": of_fastapi}))  # noqa: B010 - checkers refuse to assign to a method
 dispatched = DispatcherMiddleware(of_starlette, {"/django": of_django, "/quart": of_quart})
 fixed = ProxyFix(of_litestar, x_for=1)
 wsgi: WSGIApplication = of_fastapi
