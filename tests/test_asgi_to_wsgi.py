@@ -324,7 +324,7 @@ def test_a_hundred_adapters_leave_no_threads() -> None:
         options = {"loop_factory": asyncio.new_event_loop} if number % 2 else {}
         with AsgiToWsgi(says_hello, **options) as wsgi:
             call(wsgi)
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before
 
 
 # Its beginning and its end

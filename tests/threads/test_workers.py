@@ -325,7 +325,7 @@ def test_every_job_of_many_threads_is_run_once() -> None:
 
 def test_pools_come_and_go() -> None:
     """Two hundred of them leave no thread."""
-    before = threading.active_count()
+    before = set(threading.enumerate())
     for _ in range(200):
         with WorkerPool(3) as pool:
             jobs = [Job() for _ in range(5)]
@@ -333,7 +333,7 @@ def test_pools_come_and_go() -> None:
                 pool.submit(job)
             for job in jobs:
                 job.wait()
-    eventually(lambda: threading.active_count() <= before)
+    eventually(lambda: set(threading.enumerate()) <= before)
 
 
 def run(program: str) -> str:
