@@ -1,25 +1,35 @@
 """What the pages, the README and the changelog say: their code runs, their links lead somewhere, and their
 tables are those of the code."""
 
+import asyncio
+import contextlib
 import inspect
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
+from flask import Flask
+from werkzeug.test import Client
 
 import asgiadapt
-from asgiadapt import _errors
+from asgiadapt import AsgiToWsgi, _errors
 from tests.fakes import connection
-from tests.processes import ROOT
+from tests.processes import ROOT, Program, free_port, program
+from tests.servers.test_wsgi_servers import APACHE, MODULES, SERVERS
 
 DOCS = ROOT / "docs"
-PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CHANGELOG.md"]
+PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "CHANGELOG.md"]
 
 _FENCE = re.compile(r"^(?:<!-- (complete)(?:: GET (\S+) is (\d+))? -->\n)?```python\n(.*?)^```$", re.M | re.S)
+_SERVED = re.compile(r"^<!-- (serves|program)(?: (\w+))?( by Apache)? -->\n```\w+\n(.*?)^```$", re.M | re.S)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.M)
 
@@ -41,7 +51,8 @@ def blocks() -> list[Block]:
         for fence in _FENCE.finditer(text):
             complete, path, status, code = fence.groups()
             line = text.count("\n", 0, fence.start(4)) + 1
-            found.append(Block(f"{page.name}:{line}", code, bool(complete), path, int(status or 0)))
+            name = f"{page.relative_to(ROOT)}:{line}"
+            found.append(Block(name, code, bool(complete), path, int(status or 0)))
     return found
 
 
@@ -55,6 +66,16 @@ def test_a_block_of_python_compiles(block: Block) -> None:
     compile(block.code, block.name, "exec")
 
 
+def status_from_wsgi(app: Any, path: str) -> int:
+    """Asks for the page and takes the first part of its body."""
+    with contextlib.ExitStack() as stack:
+        if isinstance(app, AsgiToWsgi):
+            stack.enter_context(app)
+        answer = stack.enter_context(Client(app).get(path))
+        assert next(answer.iter_encoded())
+        return answer.status_code
+
+
 @by_name([block for block in blocks() if block.complete])
 async def test_a_complete_block_does_what_the_page_says(block: Block) -> None:
     """A block that is marked as complete runs, and its application answers what the mark names."""
@@ -62,7 +83,11 @@ async def test_a_complete_block_does_what_the_page_says(block: Block) -> None:
     exec(compile(block.code, block.name, "exec"), names)
     if block.path is None:
         return
-    async with connection(names["app"], path=block.path) as opened:
+    path, _, query = block.path.partition("?")
+    if isinstance(names["app"], AsgiToWsgi | Flask):
+        assert await asyncio.to_thread(status_from_wsgi, names["app"], path) == block.status
+        return
+    async with connection(names["app"], path=path, query_string=query.encode()) as opened:
         await opened.until(lambda answer: bool(answer.chunks))
         opened.disconnect()
         assert (await opened.result()).status == block.status
@@ -97,7 +122,8 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 def test_every_page_is_in_the_navigation() -> None:
     """A page that is written can be found."""
     navigation = (ROOT / "mkdocs.yml").read_text().partition("nav:")[2]
-    assert set(re.findall(r": (\S+\.md)$", navigation, re.M)) == {page.name for page in DOCS.glob("*.md")}
+    written = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
+    assert set(re.findall(r": (\S+\.md)$", navigation, re.M)) == written
 
 
 def rows(page: str, heading: str) -> list[list[str]]:
@@ -181,7 +207,7 @@ def programs() -> list[Any]:
         text = page.read_text()
         for fence in _RUNS.finditer(text):
             line = text.count("\n", 0, fence.start(1)) + 1
-            found.append(pytest.param(fence[1], id=f"{page.name}:{line}"))
+            found.append(pytest.param(fence[1], id=f"{page.relative_to(ROOT)}:{line}"))
     return found
 
 
@@ -215,3 +241,112 @@ def test_the_options_of_the_other_adapter_are_its_signature() -> None:
     table = {row[0].strip("`"): default(row[1]) for row in rows("asgi-to-wsgi.md", "Options")}
     assert list(table) == [parameter.name for parameter in parameters]
     assert table == {parameter.name: parameter.default for parameter in parameters}
+
+
+class Served(NamedTuple):
+    """A command or a program of a page, the ``module.py`` that it serves, and what a client then gets."""
+
+    module: str
+    command: str
+    answers: dict[str, str]
+
+
+def module_for(page: str, end: int, adapter: str | None) -> str:
+    """The block before the command, or the one of the overview of the servers that has the adapter."""
+    text = page[:end] if adapter is None else (DOCS / "deployment/index.md").read_text()
+    return [fence[4] for fence in _FENCE.finditer(text) if f"app = {adapter or ''}" in fence[4]][-1]
+
+
+def served(kind: str, by_apache: bool = False) -> Any:
+    """A parameter for each command (*kind* is "serves") or program of the pages."""
+    found = []
+    for page in PAGES:
+        text = page.read_text()
+        for fence in _SERVED.finditer(text):
+            if fence[1] != kind or bool(fence[3]) != by_apache:
+                continue
+            module = module_for(text, fence.start(), fence[2])
+            commands, answers = [fence[4]], {"/": "hello"}
+            if kind == "serves" and not by_apache:
+                steps = [step.partition("\n") for step in fence[4].removeprefix("$ ").split("\n$ ")]
+                commands = [step for step, _, _ in steps if not step.startswith("curl ")]
+                asked = [(step.split()[1], said) for step, _, said in steps if step.startswith("curl ")]
+                answers = {url.removeprefix("http://127.0.0.1:8000"): said.strip() for url, said in asked}
+            line = text.count("\n", 0, fence.start()) + 1
+            for command in commands:
+                name = f"{page.relative_to(ROOT)}:{line}"
+                found.append(pytest.param(Served(module, command, answers or {"/": "hello"}), id=name))
+    assert found
+    return pytest.mark.parametrize("block", found)
+
+
+def check_answers(running: Program, answers: dict[str, str]) -> None:
+    with httpx.Client(base_url=running.url, timeout=30) as client:
+        for path, said in answers.items():
+            answer = client.get(path)
+            assert (answer.status_code, answer.text.strip()) == (200, said)
+    running.check_output()
+
+
+def with_variables(command: str) -> tuple[list[str], dict[str, str]]:
+    """The words of a command of the shell, and the variables that are set before it."""
+    words = shlex.split(command, comments=True)
+    variables = {}
+    while "=" in words[0]:
+        name, _, variables[name] = words.pop(0).partition("=")
+    return words, variables
+
+
+@pytest.mark.server
+@served("serves")
+def test_a_command_serves_what_the_page_says(block: Served, tmp_path: Path) -> None:
+    """The server starts, gives the answers that stand below the command, and ends when it is told to."""
+    (tmp_path / "module.py").write_text(block.module)
+    port = free_port()
+    words, variables = with_variables(block.command.replace("8000", str(port)))
+    bin_folder = Path(sysconfig.get_path("scripts"))
+    assert (bin_folder / words[0]).exists(), f"{words[0]} is not installed"
+    variables["PATH"] = os.pathsep.join([str(bin_folder), os.environ["PATH"]])
+    if "PYTHONPATH" in variables:
+        variables["PYTHONPATH"] += os.pathsep + str(ROOT)
+    start = f"import os; os.chdir({str(tmp_path)!r}); os.execvp({words[0]!r}, {words!r})"
+    with program("-c", start, port=port, **variables) as running:
+        check_answers(running, block.answers)
+        running.stop()
+
+
+@pytest.mark.server
+@served("program")
+def test_a_program_that_serves_ends_as_the_page_says(block: Served, tmp_path: Path) -> None:
+    """It answers; and where it has a handler for SIGTERM, that ends it without an error."""
+    (tmp_path / "module.py").write_text(block.module)
+    port = free_port()
+    file = tmp_path / "program.py"
+    file.write_text(block.command.replace("8000", str(port)))
+    with program(str(file), port=port) as running:
+        check_answers(running, block.answers)
+        if "signal.SIGTERM" in block.command:
+            assert running.stop(signal.SIGTERM) == 0
+            running.check_output()
+
+
+@pytest.mark.server
+@served("serves", by_apache=True)
+def test_a_site_of_apache_serves_what_the_page_says(block: Served, tmp_path: Path) -> None:
+    """Its configuration is the page's, but for the folders; where there is no Apache, none is asked for."""
+    if "apache" not in SERVERS:
+        return
+    port = free_port()
+    frame = APACHE.format(
+        port=port, module="", app="", folder=tmp_path, modules=MODULES, root="", packages=""
+    )
+    site = block.command.replace(" python-home=/srv/site/.venv", f":{ROOT}:{sysconfig.get_path('purelib')}")
+    site = site.replace("/srv/site", str(tmp_path))
+    (tmp_path / "site.conf").write_text(frame.partition("WSGIDaemonProcess")[0] + site)
+    (tmp_path / "module.py").write_text(block.module)
+    (tmp_path / "script.py").write_text("from module import app as application\n")
+    for folder in [tmp_path, *tmp_path.parents[:3]]:
+        folder.chmod(0o755)  # Apache gives up being root
+    command = ["apache2", "-f", str(tmp_path / "site.conf"), "-DFOREGROUND"]
+    with program("-c", f"import os; os.execvp('apache2', {command!r})", port=port) as running:
+        check_answers(running, block.answers)
