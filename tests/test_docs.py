@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from werkzeug.test import Client
 
 import asgiadapt
 from asgiadapt import AsgiToWsgi, _errors
+from asgiadapt._asgi_to_wsgi import _ALL
 from tests.fakes import connection
 from tests.processes import ROOT, Program, free_port, program
 from tests.servers.test_wsgi_servers import APACHE, MODULES, SERVERS
@@ -68,29 +70,38 @@ def test_a_block_of_python_compiles(block: Block) -> None:
 
 def status_from_wsgi(app: Any, path: str) -> int:
     """Asks for the page and takes the first part of its body."""
-    with contextlib.ExitStack() as stack:
-        if isinstance(app, AsgiToWsgi):
-            stack.enter_context(app)
-        answer = stack.enter_context(Client(app).get(path))
+    with contextlib.closing(Client(app).get(path)) as answer:
         assert next(answer.iter_encoded())
         return answer.status_code
+
+
+@contextlib.asynccontextmanager
+async def closed_adapters() -> AsyncIterator[None]:
+    """Those that are made in the block are closed at its end."""
+    before = set(_ALL)
+    try:
+        yield
+    finally:
+        for adapter in set(_ALL) - before:
+            await asyncio.to_thread(adapter.close)
 
 
 @by_name([block for block in blocks() if block.complete])
 async def test_a_complete_block_does_what_the_page_says(block: Block) -> None:
     """A block that is marked as complete runs, and its application answers what the mark names."""
-    names: dict[str, Any] = {"__name__": "module"}
-    exec(compile(block.code, block.name, "exec"), names)
-    if block.path is None:
-        return
-    path, _, query = block.path.partition("?")
-    if isinstance(names["app"], AsgiToWsgi | Flask):
-        assert await asyncio.to_thread(status_from_wsgi, names["app"], path) == block.status
-        return
-    async with connection(names["app"], path=path, query_string=query.encode()) as opened:
-        await opened.until(lambda answer: bool(answer.chunks))
-        opened.disconnect()
-        assert (await opened.result()).status == block.status
+    async with closed_adapters():
+        names: dict[str, Any] = {"__name__": "module"}
+        exec(compile(block.code, block.name, "exec"), names)
+        if block.path is None:
+            return
+        path, _, query = block.path.partition("?")
+        if isinstance(names["app"], AsgiToWsgi | Flask):
+            assert await asyncio.to_thread(status_from_wsgi, names["app"], path) == block.status
+            return
+        async with connection(names["app"], path=path, query_string=query.encode()) as opened:
+            await opened.until(lambda answer: bool(answer.chunks))
+            opened.disconnect()
+            assert (await opened.result()).status == block.status
 
 
 def test_the_pages_have_blocks_of_python() -> None:
