@@ -3,14 +3,17 @@ tables are those of the code."""
 
 import asyncio
 import contextlib
+import importlib
 import inspect
 import os
+import pkgutil
 import re
 import shlex
 import signal
 import subprocess
 import sys
 import sysconfig
+import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,7 +142,9 @@ def test_every_page_is_in_the_navigation() -> None:
 
 def rows(page: str, heading: str) -> list[list[str]]:
     """The cells of the table below *heading*."""
-    section = (DOCS / page).read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    section = (
+        (DOCS / page).read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0].partition("\n### ")[0]
+    )
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
@@ -361,3 +366,120 @@ def test_a_site_of_apache_serves_what_the_page_says(block: Served, tmp_path: Pat
     command = ["apache2", "-f", str(tmp_path / "site.conf"), "-DFOREGROUND"]
     with program("-c", f"import os; os.execvp('apache2', {command!r})", port=port) as running:
         check_answers(running, block.answers)
+
+
+def resolved(path: str) -> Any:
+    """What ``package.module.Name`` stands for; a module for the name of one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some of these modules warn of themselves
+        try:
+            return importlib.import_module(path)
+        except ModuleNotFoundError:
+            module, _, name = path.rpartition(".")
+            return getattr(importlib.import_module(module), name)
+
+
+NAMES = [
+    (heading, *(cell.strip("`") for cell in row[:2]))
+    for heading in ("Names of asgiref", "Names of a2wsgi", "Names of Starlette and FastAPI")
+    for row in rows("migrating.md", heading)
+]
+
+
+@pytest.mark.parametrize(("_heading", "theirs", "ours"), NAMES, ids=[theirs for _, theirs, _ in NAMES])
+def test_a_name_to_migrate_exists_on_both_sides(_heading: str, theirs: str, ours: str) -> None:
+    """What the page calls public is there, in the installed package and in ours."""
+    assert resolved(theirs) is not None
+    if ours != "none":
+        assert resolved(ours) is not None
+        assert ours.rpartition(".")[2] in {
+            *asgiadapt.__all__,
+            *resolved(ours.rpartition(".")[0]).__all__,
+            "typing",
+        }
+
+
+def public_names(module: str) -> set[str]:
+    """The classes and functions that *module* makes itself, and those that its package passes on."""
+    found = resolved(module)
+    return {
+        f"{module}.{name}"
+        for name, thing in vars(found).items()
+        if not name.startswith("_")
+        and getattr(thing, "__module__", "").startswith(module.partition(".")[0] + ".")
+        and (inspect.isclass(thing) or inspect.isfunction(thing))
+    }
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "asgiref.compatibility",
+        "asgiref.current_thread_executor",
+        "asgiref.local",
+        "asgiref.server",
+        "asgiref.sync",
+        "asgiref.testing",
+        "asgiref.timeout",
+        "asgiref.wsgi",
+        "a2wsgi",
+        "starlette.middleware.wsgi",
+    ],
+)
+def test_no_name_to_migrate_is_left_out(module: str) -> None:
+    """Every public name that the module defines has its row; so has every module of asgiref."""
+    listed = {theirs for _, theirs, _ in NAMES}
+    inside = {
+        name for name in public_names(module) if module == "a2wsgi" or resolved(name).__module__ == module
+    }
+    assert inside
+    assert inside <= listed
+
+
+def test_no_module_of_asgiref_is_left_out() -> None:
+    """All that the installed package has is looked at."""
+    modules = {f"asgiref.{found.name}" for found in pkgutil.iter_modules(resolved("asgiref").__path__)}
+    listed = {theirs for _, theirs, _ in NAMES}
+    assert {module for module in modules if not any(name.startswith(module) for name in listed)} == set()
+
+
+def test_the_types_of_asgiref_have_the_same_names_here() -> None:
+    """As the table says."""
+    assert set(resolved("asgiref.typing").__all__) <= set(resolved("asgiadapt.typing").__all__)
+
+
+def test_the_parameters_to_migrate_are_those_of_the_signatures() -> None:
+    """Every parameter of a2wsgi has its row, with one of ours; those of asgiref's adapter too."""
+    pattern = re.compile(r"`(\w+)\((\w+)\)`")
+    listed = set()
+    for theirs, ours, _ in rows("migrating.md", "Parameters of a2wsgi"):
+        (name, parameter), (our_name, our_parameter) = pattern.findall(theirs + ours)
+        assert our_parameter in inspect.signature(getattr(asgiadapt, our_name)).parameters
+        listed.add((name, parameter))
+    assert listed == {
+        (name, parameter)
+        for name in ("WSGIMiddleware", "ASGIMiddleware")
+        for parameter in inspect.signature(resolved(f"a2wsgi.{name}")).parameters
+    }
+    listed = {row[0].strip("`") for row in rows("migrating.md", "WsgiToAsgi of asgiref")}
+    assert listed == set(inspect.signature(resolved("asgiref.wsgi.WsgiToAsgi")).parameters)
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "adapter"),
+    [
+        ("security.md", "Limits of WsgiToAsgi", asgiadapt.WsgiToAsgi),
+        ("security.md", "Limits of AsgiToWsgi", asgiadapt.AsgiToWsgi),
+        ("disconnects.md", "Time limits of the adapters", None),
+    ],
+)
+def test_the_limits_that_a_page_names_are_the_defaults(page: str, heading: str, adapter: Any) -> None:
+    """Each limit, with its value."""
+    both = [asgiadapt.WorkerPool, asgiadapt.WsgiToAsgi, asgiadapt.AsgiToWsgi]
+    known: dict[str, object] = {}
+    for source in both if adapter is None else [adapter, asgiadapt.WorkerPool]:
+        known.update((name, value.default) for name, value in inspect.signature(source).parameters.items())
+    limits = [row for row in rows(page, heading) if len(row) == 3 and re.fullmatch(r"`\w+`", row[0])]
+    assert len(limits) >= 4
+    for name, said, _ in limits:
+        assert default(said) == known[name.strip("`")], name
