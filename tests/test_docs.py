@@ -483,3 +483,36 @@ def test_the_limits_that_a_page_names_are_the_defaults(page: str, heading: str, 
     assert len(limits) >= 4
     for name, said, _ in limits:
         assert default(said) == known[name.strip("`")], name
+
+
+def test_the_reference_has_every_public_name() -> None:
+    """Once each, and no other; the version is told in the text."""
+    text = (DOCS / "api.md").read_text()
+    named = re.findall(r"^::: asgiadapt\.(\w+)$", text, re.M)
+    assert sorted([*named, "__version__"]) == sorted(asgiadapt.__all__)
+    assert "`asgiadapt.__version__`" in text
+
+
+@pytest.mark.parametrize("name", sorted({*asgiadapt.__all__} - {"__version__"}))
+def test_a_public_name_has_a_docstring_for_the_reference(name: str) -> None:
+    """Of its own, and so has each public method."""
+    thing = getattr(asgiadapt, name)
+    assert thing.__doc__
+    if inspect.isclass(thing):
+        public = {key: value for key, value in vars(thing).items() if not key.startswith("_")}
+        methods = {key: value for key, value in public.items() if inspect.isfunction(value)}
+        assert [key for key, value in methods.items() if not value.__doc__] == []
+
+
+def test_the_examples_that_the_pages_name_exist() -> None:
+    """And the first page names all of them."""
+    programs = {file.name for file in (ROOT / "examples").glob("*.py")}
+    listed = {row[0].strip("`") for row in rows("index.md", "Whole programs")}
+    assert listed == programs
+    named = {
+        name for page in PAGES for name in re.findall(r"`(?:examples/)?(\w+_\w+\.py)`", page.read_text())
+    }
+    modules = {file.name for file in (ROOT / "asgiadapt").rglob("*.py")} | {
+        file.name for file in (ROOT / "tests").rglob("*.py")
+    }
+    assert named <= programs | modules
