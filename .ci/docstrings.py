@@ -1,7 +1,7 @@
 """For mkdocstrings: makes Markdown of the docstrings, which are written to be read in the source.
 
-A line of one word above an indented block becomes a heading, the block below "Parameters" a list, and a public name
-in single backquotes a link to its place on the page.
+A line of one word above an indented block becomes a heading, the block below "Parameters" a list, and a
+public name in single backquotes a link.
 """
 
 import re
