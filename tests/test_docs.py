@@ -1,25 +1,40 @@
 """What the pages, the README and the changelog say: their code runs, their links lead somewhere, and their
 tables are those of the code."""
 
+import asyncio
+import contextlib
+import importlib
 import inspect
 import os
+import pkgutil
 import re
+import shlex
+import signal
 import subprocess
 import sys
+import sysconfig
+import warnings
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
+from flask import Flask
+from werkzeug.test import Client
 
 import asgiadapt
-from asgiadapt import _errors
+from asgiadapt import AsgiToWsgi, _errors
+from asgiadapt._asgi_to_wsgi import _ALL
 from tests.fakes import connection
-from tests.processes import ROOT
+from tests.processes import ROOT, Program, free_port, program
+from tests.servers.test_wsgi_servers import APACHE, MODULES, SERVERS
 
 DOCS = ROOT / "docs"
-PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CHANGELOG.md"]
+PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "CHANGELOG.md"]
 
 _FENCE = re.compile(r"^(?:<!-- (complete)(?:: GET (\S+) is (\d+))? -->\n)?```python\n(.*?)^```$", re.M | re.S)
+_SERVED = re.compile(r"^<!-- (serves|program)(?: (\w+))?( by Apache)? -->\n```\w+\n(.*?)^```$", re.M | re.S)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.M)
 
@@ -41,7 +56,8 @@ def blocks() -> list[Block]:
         for fence in _FENCE.finditer(text):
             complete, path, status, code = fence.groups()
             line = text.count("\n", 0, fence.start(4)) + 1
-            found.append(Block(f"{page.name}:{line}", code, bool(complete), path, int(status or 0)))
+            name = f"{page.relative_to(ROOT)}:{line}"
+            found.append(Block(name, code, bool(complete), path, int(status or 0)))
     return found
 
 
@@ -55,17 +71,40 @@ def test_a_block_of_python_compiles(block: Block) -> None:
     compile(block.code, block.name, "exec")
 
 
+def status_from_wsgi(app: Any, path: str) -> int:
+    """Asks for the page and takes the first part of its body."""
+    with contextlib.closing(Client(app).get(path)) as answer:
+        assert next(answer.iter_encoded())
+        return answer.status_code
+
+
+@contextlib.asynccontextmanager
+async def closed_adapters() -> AsyncIterator[None]:
+    """Those that are made in the block are closed at its end."""
+    before = set(_ALL)
+    try:
+        yield
+    finally:
+        for adapter in set(_ALL) - before:
+            await asyncio.to_thread(adapter.close)
+
+
 @by_name([block for block in blocks() if block.complete])
 async def test_a_complete_block_does_what_the_page_says(block: Block) -> None:
     """A block that is marked as complete runs, and its application answers what the mark names."""
-    names: dict[str, Any] = {"__name__": "module"}
-    exec(compile(block.code, block.name, "exec"), names)
-    if block.path is None:
-        return
-    async with connection(names["app"], path=block.path) as opened:
-        await opened.until(lambda answer: bool(answer.chunks))
-        opened.disconnect()
-        assert (await opened.result()).status == block.status
+    async with closed_adapters():
+        names: dict[str, Any] = {"__name__": "module"}
+        exec(compile(block.code, block.name, "exec"), names)
+        if block.path is None:
+            return
+        path, _, query = block.path.partition("?")
+        if isinstance(names["app"], AsgiToWsgi | Flask):
+            assert await asyncio.to_thread(status_from_wsgi, names["app"], path) == block.status
+            return
+        async with connection(names["app"], path=path, query_string=query.encode()) as opened:
+            await opened.until(lambda answer: bool(answer.chunks))
+            opened.disconnect()
+            assert (await opened.result()).status == block.status
 
 
 def test_the_pages_have_blocks_of_python() -> None:
@@ -97,12 +136,15 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 def test_every_page_is_in_the_navigation() -> None:
     """A page that is written can be found."""
     navigation = (ROOT / "mkdocs.yml").read_text().partition("nav:")[2]
-    assert set(re.findall(r": (\S+\.md)$", navigation, re.M)) == {page.name for page in DOCS.glob("*.md")}
+    written = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
+    assert set(re.findall(r": (\S+\.md)$", navigation, re.M)) == written
 
 
 def rows(page: str, heading: str) -> list[list[str]]:
     """The cells of the table below *heading*."""
-    section = (DOCS / page).read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    section = (
+        (DOCS / page).read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0].partition("\n### ")[0]
+    )
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
@@ -181,7 +223,7 @@ def programs() -> list[Any]:
         text = page.read_text()
         for fence in _RUNS.finditer(text):
             line = text.count("\n", 0, fence.start(1)) + 1
-            found.append(pytest.param(fence[1], id=f"{page.name}:{line}"))
+            found.append(pytest.param(fence[1], id=f"{page.relative_to(ROOT)}:{line}"))
     return found
 
 
@@ -215,3 +257,269 @@ def test_the_options_of_the_other_adapter_are_its_signature() -> None:
     table = {row[0].strip("`"): default(row[1]) for row in rows("asgi-to-wsgi.md", "Options")}
     assert list(table) == [parameter.name for parameter in parameters]
     assert table == {parameter.name: parameter.default for parameter in parameters}
+
+
+class Served(NamedTuple):
+    """A command or a program of a page, the ``module.py`` that it serves, and what a client then gets."""
+
+    module: str
+    command: str
+    answers: dict[str, str]
+
+
+def module_for(page: str, end: int, adapter: str | None) -> str:
+    """The block before the command, or the one of the overview of the servers that has the adapter."""
+    text = page[:end] if adapter is None else (DOCS / "deployment/index.md").read_text()
+    return [fence[4] for fence in _FENCE.finditer(text) if f"app = {adapter or ''}" in fence[4]][-1]
+
+
+def served(kind: str, by_apache: bool = False) -> Any:
+    """A parameter for each command (*kind* is "serves") or program of the pages."""
+    found = []
+    for page in PAGES:
+        text = page.read_text()
+        for fence in _SERVED.finditer(text):
+            if fence[1] != kind or bool(fence[3]) != by_apache:
+                continue
+            module = module_for(text, fence.start(), fence[2])
+            commands, answers = [fence[4]], {"/": "hello"}
+            if kind == "serves" and not by_apache:
+                steps = [step.partition("\n") for step in fence[4].removeprefix("$ ").split("\n$ ")]
+                commands = [step for step, _, _ in steps if not step.startswith("curl ")]
+                asked = [(step.split()[1], said) for step, _, said in steps if step.startswith("curl ")]
+                answers = {url.removeprefix("http://127.0.0.1:8000"): said.strip() for url, said in asked}
+            line = text.count("\n", 0, fence.start()) + 1
+            for command in commands:
+                name = f"{page.relative_to(ROOT)}:{line}"
+                found.append(pytest.param(Served(module, command, answers or {"/": "hello"}), id=name))
+    assert found
+    return pytest.mark.parametrize("block", found)
+
+
+def check_answers(running: Program, answers: dict[str, str]) -> None:
+    with httpx.Client(base_url=running.url, timeout=30) as client:
+        for path, said in answers.items():
+            answer = client.get(path)
+            assert (answer.status_code, answer.text.strip()) == (200, said)
+    running.check_output()
+
+
+def with_variables(command: str) -> tuple[list[str], dict[str, str]]:
+    """The words of a command of the shell, and the variables that are set before it."""
+    words = shlex.split(command, comments=True)
+    variables = {}
+    while "=" in words[0]:
+        name, _, variables[name] = words.pop(0).partition("=")
+    return words, variables
+
+
+@pytest.mark.server
+@served("serves")
+def test_a_command_serves_what_the_page_says(block: Served, tmp_path: Path) -> None:
+    """The server starts, gives the answers that stand below the command, and ends when it is told to."""
+    (tmp_path / "module.py").write_text(block.module)
+    port = free_port()
+    words, variables = with_variables(block.command.replace("8000", str(port)))
+    bin_folder = Path(sysconfig.get_path("scripts"))
+    assert (bin_folder / words[0]).exists(), f"{words[0]} is not installed"
+    variables["PATH"] = os.pathsep.join([str(bin_folder), os.environ["PATH"]])
+    if "PYTHONPATH" in variables:
+        variables["PYTHONPATH"] += os.pathsep + str(ROOT)
+    start = f"import os; os.chdir({str(tmp_path)!r}); os.execvp({words[0]!r}, {words!r})"
+    with program("-c", start, port=port, **variables) as running:
+        check_answers(running, block.answers)
+        running.stop()
+
+
+@pytest.mark.server
+@served("program")
+def test_a_program_that_serves_ends_as_the_page_says(block: Served, tmp_path: Path) -> None:
+    """It answers; and where it has a handler for SIGTERM, that ends it without an error."""
+    (tmp_path / "module.py").write_text(block.module)
+    port = free_port()
+    file = tmp_path / "program.py"
+    file.write_text(block.command.replace("8000", str(port)))
+    with program(str(file), port=port) as running:
+        check_answers(running, block.answers)
+        if "signal.SIGTERM" in block.command:
+            assert running.stop(signal.SIGTERM) == 0
+            running.check_output()
+
+
+@pytest.mark.server
+@served("serves", by_apache=True)
+def test_a_site_of_apache_serves_what_the_page_says(block: Served, tmp_path: Path) -> None:
+    """Its configuration is the page's, but for the folders; where there is no Apache, none is asked for."""
+    if "apache" not in SERVERS:
+        return
+    port = free_port()
+    frame = APACHE.format(
+        port=port, module="", app="", folder=tmp_path, modules=MODULES, root="", packages=""
+    )
+    site = block.command.replace(" python-home=/srv/site/.venv", f":{ROOT}:{sysconfig.get_path('purelib')}")
+    site = site.replace("/srv/site", str(tmp_path))
+    (tmp_path / "site.conf").write_text(frame.partition("WSGIDaemonProcess")[0] + site)
+    (tmp_path / "module.py").write_text(block.module)
+    (tmp_path / "script.py").write_text("from module import app as application\n")
+    for folder in [tmp_path, *tmp_path.parents[:3]]:
+        folder.chmod(0o755)  # Apache gives up being root
+    command = ["apache2", "-f", str(tmp_path / "site.conf"), "-DFOREGROUND"]
+    with program("-c", f"import os; os.execvp('apache2', {command!r})", port=port) as running:
+        check_answers(running, block.answers)
+
+
+def resolved(path: str) -> Any:
+    """What ``package.module.Name`` stands for; a module for the name of one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some of these modules warn of themselves
+        try:
+            return importlib.import_module(path)
+        except ModuleNotFoundError:
+            module, _, name = path.rpartition(".")
+            return getattr(importlib.import_module(module), name)
+
+
+# The tables of names, and what their first column leaves out.
+TABLES = {"Names of asgiref": "asgiref.", "Names of a2wsgi": "a2wsgi.", "Names of Starlette and FastAPI": ""}
+NAMES = [
+    (prefix + row[0].strip("`"), "" if row[1] == "none" else "asgiadapt." + row[1].strip("`"))
+    for heading, prefix in TABLES.items()
+    for row in rows("migrating.md", heading)
+]
+
+
+@pytest.mark.parametrize(("theirs", "ours"), NAMES, ids=[theirs for theirs, _ in NAMES])
+def test_a_name_to_migrate_exists_on_both_sides(theirs: str, ours: str) -> None:
+    """It is there in the installed package, and what it becomes is public here."""
+    assert resolved(theirs) is not None
+    if ours:
+        module, _, name = ours.rpartition(".")
+        assert resolved(ours) is not None
+        assert name in resolved(module).__all__ or inspect.ismodule(resolved(ours))
+
+
+def public_names(module: str) -> set[str]:
+    """The classes and functions that *module* makes itself, and those that its package passes on."""
+    found = resolved(module)
+    return {
+        f"{module}.{name}"
+        for name, thing in vars(found).items()
+        if not name.startswith("_")
+        and getattr(thing, "__module__", "").startswith(module.partition(".")[0] + ".")
+        and (inspect.isclass(thing) or inspect.isfunction(thing))
+    }
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "asgiref.compatibility",
+        "asgiref.current_thread_executor",
+        "asgiref.local",
+        "asgiref.server",
+        "asgiref.sync",
+        "asgiref.testing",
+        "asgiref.timeout",
+        "asgiref.wsgi",
+        "a2wsgi",
+        "starlette.middleware.wsgi",
+    ],
+)
+def test_no_name_to_migrate_is_left_out(module: str) -> None:
+    """Every public name that the module defines has its row; so has every module of asgiref."""
+    listed = {theirs for theirs, _ in NAMES}
+    inside = {
+        name for name in public_names(module) if module == "a2wsgi" or resolved(name).__module__ == module
+    }
+    assert inside
+    assert inside <= listed
+
+
+def test_no_module_of_asgiref_is_left_out() -> None:
+    """All that the installed package has is looked at."""
+    modules = {f"asgiref.{found.name}" for found in pkgutil.iter_modules(resolved("asgiref").__path__)}
+    listed = {theirs for theirs, _ in NAMES}
+    assert {module for module in modules if not any(name.startswith(module) for name in listed)} == set()
+
+
+def test_the_types_of_asgiref_have_the_same_names_here() -> None:
+    """As the table says."""
+    assert set(resolved("asgiref.typing").__all__) <= set(resolved("asgiadapt.typing").__all__)
+
+
+def test_the_parameters_to_migrate_are_those_of_the_signatures() -> None:
+    """Every parameter of a2wsgi has its row, with one of ours; those of asgiref's adapter too."""
+    pattern = re.compile(r"`(\w+)\((\w+)\)`")
+    listed = set()
+    for theirs, ours, _ in rows("migrating.md", "Parameters of a2wsgi"):
+        (name, parameter), (our_name, our_parameter) = pattern.findall(theirs + ours)
+        assert our_parameter in inspect.signature(getattr(asgiadapt, our_name)).parameters
+        listed.add((name, parameter))
+    assert listed == {
+        (name, parameter)
+        for name in ("WSGIMiddleware", "ASGIMiddleware")
+        for parameter in inspect.signature(resolved(f"a2wsgi.{name}")).parameters
+    }
+    listed = {row[0].strip("`") for row in rows("migrating.md", "WsgiToAsgi of asgiref")}
+    assert listed == set(inspect.signature(resolved("asgiref.wsgi.WsgiToAsgi")).parameters)
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "adapter"),
+    [
+        ("security.md", "Limits of WsgiToAsgi", asgiadapt.WsgiToAsgi),
+        ("security.md", "Limits of AsgiToWsgi", asgiadapt.AsgiToWsgi),
+        ("disconnects.md", "Time limits of the adapters", None),
+    ],
+)
+def test_the_limits_that_a_page_names_are_the_defaults(page: str, heading: str, adapter: Any) -> None:
+    """Each limit, with its value."""
+    both = [asgiadapt.WorkerPool, asgiadapt.WsgiToAsgi, asgiadapt.AsgiToWsgi]
+    known: dict[str, object] = {}
+    for source in both if adapter is None else [adapter, asgiadapt.WorkerPool]:
+        known.update((name, value.default) for name, value in inspect.signature(source).parameters.items())
+    limits = [row for row in rows(page, heading) if len(row) == 3 and re.fullmatch(r"`\w+`", row[0])]
+    assert len(limits) >= 4
+    for name, said, _ in limits:
+        assert default(said) == known[name.strip("`")], name
+
+
+# What the reference tells of; the types have a page and tests of their own.
+PUBLIC = [name for name in asgiadapt.__all__ if name != "__version__"] + [
+    f"{module}.{name}"
+    for module in ("testing", "validate")
+    for name in resolved(f"asgiadapt.{module}").__all__
+]
+
+
+def test_the_reference_has_every_public_name() -> None:
+    """Once each, and no other; the version is told in the text."""
+    text = (DOCS / "api.md").read_text()
+    named = re.findall(r"^::: asgiadapt\.([\w.]+)$", text, re.M)
+    assert sorted(named) == sorted(PUBLIC)
+    assert "`asgiadapt.__version__`" in text
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_has_a_docstring_for_the_reference(name: str) -> None:
+    """Of its own, and so has each public method."""
+    thing = resolved(f"asgiadapt.{name}")
+    assert thing.__doc__
+    if inspect.isclass(thing):
+        public = {key: value for key, value in vars(thing).items() if not key.startswith("_")}
+        methods = {key: value for key, value in public.items() if inspect.isfunction(value)}
+        assert [key for key, value in methods.items() if not value.__doc__] == []
+
+
+def test_the_examples_that_the_pages_name_exist() -> None:
+    """And the first page names all of them."""
+    programs = {file.name for file in (ROOT / "examples").glob("*.py")}
+    listed = {row[0].strip("`") for row in rows("index.md", "Whole programs")}
+    assert listed == programs
+    named = {
+        name for page in PAGES for name in re.findall(r"`(?:examples/)?(\w+_\w+\.py)`", page.read_text())
+    }
+    modules = {file.name for file in (ROOT / "asgiadapt").rglob("*.py")} | {
+        file.name for file in (ROOT / "tests").rglob("*.py")
+    }
+    assert named <= programs | modules

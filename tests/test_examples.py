@@ -1,5 +1,6 @@
 """The programs in ``examples``, run as their users run them."""
 
+import concurrent.futures
 import contextlib
 import hashlib
 import json
@@ -154,6 +155,58 @@ def test_django_on_uvicorn_keeps_a_session() -> None:
             assert "visit number 1;" in client.get("/").text
             assert "visit number 2;" in client.get("/").text
             assert client.get("/count").text == "0\n1\n2\n3\n4\n"
+        assert running.stop(signal.SIGINT) in ENDED_BY_UVICORN
+        running.check_output()
+
+
+@pytest.mark.parametrize("side", ["flask", "starlette"])
+def test_events_come_both_ways_and_end_with_their_client(side: str) -> None:
+    """A page and its events, one after the other; the generator is closed when its client has gone."""
+    port = free_port()
+    with program(str(EXAMPLES / "sse_both_ways.py"), side, str(port), port=port) as running:
+        with client_of(running) as client:
+            assert 'new EventSource("/events")' in client.get("/").text
+            with client.stream("GET", "/events") as stream:
+                assert stream.headers["x-accel-buffering"] == "no"
+                numbers = data_lines(stream)
+                assert [next(numbers) for _ in range(3)] == ["1", "2", "3"]
+                assert "is closed" not in running.output()
+        deadline = time.monotonic() + 30
+        closed = f"the stream of {side.title()} is closed"
+        while closed not in running.output() and time.monotonic() < deadline:
+            time.sleep(0.05)  # polls another process, which cannot tell us
+        assert running.output().count(closed) == 1
+        running.check_output()
+
+
+def test_blocking_code_in_asynchronous_views_holds_nobody_up() -> None:
+    """Who waits for an order gets the one that another request brings meanwhile."""
+    port = free_port()
+    with program(str(EXAMPLES / "blocking_in_async_view.py"), str(port), port=port) as running:
+        with client_of(running) as client, concurrent.futures.ThreadPoolExecutor(3) as threads:
+            waiting = [threads.submit(client.get, "/orders/next") for _ in range(3)]
+            assert client.get("/orders").json() == []
+            for number, what in enumerate(("tea", "milk", "cake"), 1):
+                assert client.post("/orders", params={"what": what}).json() == {"number": number}
+            answers = [answer.result().json()["number"] for answer in waiting]
+            assert sorted(answers) == [1, 2, 3]
+            assert client.get("/orders").json() == ["tea", "milk", "cake"]
+        assert running.stop(signal.SIGINT) in ENDED_BY_UVICORN
+        running.check_output()
+
+
+def test_django_beside_fastapi_keeps_its_prefix() -> None:
+    """Both answer; links and redirects of Django have the prefix, and its session is kept."""
+    port = free_port()
+    with program(str(EXAMPLES / "django_beside_fastapi.py"), str(port), port=port) as running:
+        with client_of(running) as client:
+            assert client.get("/api/stock").json() == {"apples": 3, "pears": 5}
+            page = client.get("/shop/").text
+            assert "In your basket: 0." in page
+            assert links(page) == ["/shop/add", "/api/stock"]
+            redirect = client.get("/shop/add")
+            assert (redirect.status_code, redirect.headers["location"]) == (302, "/shop/")
+            assert "In your basket: 1." in client.get("/shop/").text
         assert running.stop(signal.SIGINT) in ENDED_BY_UVICORN
         running.check_output()
 
