@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import os
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import asgiadapt
 from asgiadapt import ClientTimeout, WorkerPool, WsgiToAsgi
 from tests.apps import Closing, Keeps, returns, says_hello
 from tests.conformance.rules import rule
@@ -481,7 +481,8 @@ async def test_the_frames_of_an_error_do_not_show_the_request() -> None:
     headers = [(b"host", b"testserver"), (b"authorization", b"Basic c2VjcmV0")]
     with pytest.raises(ValueError, match="broken") as caught:
         await request(WsgiToAsgi(app), headers=headers)
-    ours = [entry for entry in caught.traceback if f"{os.sep}asgiadapt{os.sep}" in str(entry.path)]
+    package = Path(asgiadapt.__file__).parent
+    ours = [entry for entry in caught.traceback if entry.path.is_relative_to(package)]
     assert len(ours) >= 2
     for entry in ours:
         # Every ASGI application has the scope as an argument.

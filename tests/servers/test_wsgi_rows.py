@@ -18,7 +18,7 @@ pytestmark = pytest.mark.server
 
 
 # Python itself ends at once with SIGTERM where nobody handles it, and runs nothing at all then.
-ENDS_WITH_SIGINT = {"waitress", "werkzeug", "wsgiref", "wsgiref-threads", "cheroot", "gevent"}
+ENDS_WITH_SIGINT = {"waitress", "werkzeug", "wsgiref", "wsgiref-threads", "cheroot"}
 
 
 class Served:

@@ -32,7 +32,11 @@ from wsgiref.simple_server import WSGIServer, make_server
 class Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 make_server('127.0.0.1', {port}, {app}, Server).serve_forever()"""
-PYWSGI = "from gevent.pywsgi import WSGIServer; WSGIServer(('127.0.0.1', {port}), {app}).serve_forever()"
+# gevent's way to end: Ctrl-C, once in a while, is lost in its loop.
+PYWSGI = (
+    "import gevent, signal; from gevent.pywsgi import WSGIServer; server = WSGIServer(('127.0.0.1', {port}), {app});"
+    " gevent.signal_handler(signal.SIGTERM, server.stop); server.serve_forever()"
+)
 GUNICORN = ("-m", "gunicorn", "--no-control-socket", "-b", "127.0.0.1:{port}", "{module}:{app}")
 
 
