@@ -102,9 +102,9 @@ class Exchange:
 
     def begin(self) -> Iterable[bytes]:
         """Run the application until the head of the response has been given to the server; the iterable."""
-        self._loop.post(self._begin_on_loop)
         items = self._items
         try:
+            self._loop.post(self._begin_on_loop)
             while not self._started:
                 if not items:
                     items = self._items = self._out.take()

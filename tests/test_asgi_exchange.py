@@ -77,6 +77,34 @@ def test_close_comes_back_where_the_application_ends_in_this_very_moment(complet
         assert wsgi.close(PATIENCE)
 
 
+def test_an_application_hears_of_a_signal_that_interrupts_its_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its handler may raise when the task is on its way already."""
+    heard: list[str] = []
+    left = Gate("the end of the application")
+
+    @for_http
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        heard.append((await receive())["type"])
+        left.open()
+
+    with AsgiToWsgi(app, disconnect_grace=PATIENCE) as wsgi:
+        post = AsyncioLoop.post
+
+        def interrupted(loop: AsyncioLoop, callback: Any) -> None:
+            monkeypatch.undo()
+            post(loop, callback)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(AsyncioLoop, "post", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            call(wsgi)
+        left.wait()
+    assert heard == ["http.disconnect"]
+
+
 def test_work_after_the_response_goes_on_although_start_response_fails() -> None:
     """The application has done its part, and is not told."""
     may_end, ended = asyncio.Event(), Gate("the background work")

@@ -171,11 +171,20 @@ class AsyncioLoop:
         self.waiter: Final = cast(Callable[[], Waiter], loop.create_future)
 
     def post(self, callback: Callable[[], None]) -> None:
-        with self.mutex:
-            self._posted.append(callback)
-            if self._woken:
-                return
-            self._woken = True
+        try:
+            with self.mutex:
+                self._posted.append(callback)
+                if self._woken:
+                    return
+                self._woken = True
+            self._wake()
+        except BaseException:
+            # The handler of a signal has raised, perhaps before the loop was woken.
+            self._woken = False
+            self._wake()
+            raise
+
+    def _wake(self) -> None:
         if (waker := self._waker) is not None:
             os.eventfd_write(waker.fd, 1)
             return

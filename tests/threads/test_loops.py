@@ -129,6 +129,31 @@ def test_many_posts_wake_the_loop_once(monkeypatch: pytest.MonkeyPatch) -> None:
     run_asyncio(main)
 
 
+def test_a_post_that_a_signal_interrupts_leaves_the_loop_awake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its handler may raise before the loop has been woken, and while that is made up for."""
+    interruptions = [KeyboardInterrupt(), KeyboardInterrupt()]
+    wake = AsyncioLoop._wake
+
+    def interrupted(loop: AsyncioLoop) -> None:
+        if interruptions:
+            raise interruptions.pop()
+        wake(loop)
+
+    async def main() -> None:
+        loop = running_asyncio_loop()
+        assert loop is not None
+        ran = asyncio.Event()
+        with monkeypatch.context() as patched:
+            patched.setattr(AsyncioLoop, "_wake", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                loop.post(int)
+            loop.post(ran.set)
+            await asyncio.wait_for(ran.wait(), 10)
+
+    asyncio.run(main())
+    assert interruptions == []
+
+
 def test_a_closed_loop_drops_what_is_posted() -> None:
     """Nobody is left to tell; nothing is raised."""
     kept: list[Loop] = []
