@@ -800,7 +800,7 @@ def test_an_adapter_that_is_collected_with_what_refers_to_it_shuts_its_applicati
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A dispatcher of Flask's makes such a cycle."""
-    for _ in range(20):
+    for _ in range(5):
         app = Where()
         shut_down = app.shut_down
         cycle: list[Any] = [AsgiToWsgi(app), app]

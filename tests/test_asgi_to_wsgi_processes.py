@@ -416,6 +416,8 @@ def test_the_end_of_the_interpreter_does_not_wait_for_a_startup() -> None:
 def test_the_end_of_the_interpreter_does_not_wait_for_a_loop_that_is_blocked() -> None:
     """By an application that calls what it should not."""
     program = """
+        from asgiadapt._threads import loop_thread
+        loop_thread._EXIT_SECONDS = 0.2
         blocked = Gate()
         async def app(scope, receive, send):
             blocked.open()

@@ -18,6 +18,7 @@ from asgiadapt import (
     AsyncSingleThreadContext, LoopStopped, LoopThread, ThreadSensitiveContext,
     async_to_sync, cancelled, set_default_loop, set_loop_factory, sync_to_async,
 )
+from asgiadapt._threads import loop_thread
 warnings.simplefilter("ignore", DeprecationWarning)  # of os.fork() in a process with threads
 
 def say(*words):
@@ -440,6 +441,7 @@ STATES = {
 def test_the_interpreter_ends_whatever_daemon_threads_wait_for(above: str, state: str, options: str) -> None:
     """Calls on their way, in both bridges, hold up nothing."""
     program = f"""
+        loop_thread._EXIT_SECONDS = 0.2  # that the exit waits for a loop; enough for those that end
         entered = threading.Event()
         def entered_and_waits():
             entered.set()

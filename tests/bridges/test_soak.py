@@ -25,7 +25,7 @@ def _nothing_stays() -> Iterator[None]:
 @pytest.mark.parametrize("loop_factory", [None, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def test_calls_of_every_kind_leave_nothing_behind(loop_factory: Any) -> None:
     """No thread, task or file, nor much memory, which takes more calls than these to come to rest."""
-    outcome = bridges.soak(2_000, loop_factory=loop_factory, growth_kib=16 * 1024)
+    outcome = bridges.soak(600, loop_factory=loop_factory, growth_kib=16 * 1024)
     assert outcome.wrong == []
 
 

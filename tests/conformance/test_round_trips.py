@@ -23,7 +23,7 @@ from tests.conformance.rules import rule
 from tests.wsgi_fakes import PATIENCE, Answer, Input, Request, call
 
 many = settings(
-    max_examples=300,
+    max_examples=100,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -24,8 +24,11 @@ SERVERS: dict[str, tuple[str, frozenset[str]]] = {
     "hypercorn-asyncio": ("hypercorn --bind 127.0.0.1:{port} {app}", frozenset()),
     "hypercorn-uvloop": ("hypercorn -k uvloop --bind 127.0.0.1:{port} {app}", frozenset()),
     "hypercorn-trio": ("hypercorn -k trio --bind 127.0.0.1:{port} {app}", frozenset()),
-    "hypercorn-h2": ("hypercorn --bind 127.0.0.1:{port} {app}", frozenset({"http/1.1"})),
-    "hypercorn-trio-h2": ("hypercorn -k trio --bind 127.0.0.1:{port} {app}", frozenset({"http/1.1"})),
+    "hypercorn-h2": ("hypercorn --keep-alive 1 --bind 127.0.0.1:{port} {app}", frozenset({"http/1.1"})),
+    "hypercorn-trio-h2": (
+        "hypercorn --keep-alive 1 -k trio --bind 127.0.0.1:{port} {app}",
+        frozenset({"http/1.1"}),
+    ),
     "daphne": (
         "daphne -b 127.0.0.1 -p {port} {app}",
         frozenset({"lifespan", "streamed uploads", "cutting off"}),

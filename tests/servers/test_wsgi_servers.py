@@ -34,7 +34,8 @@ class Server(ThreadingMixIn, WSGIServer):
 make_server('127.0.0.1', {port}, {app}, Server).serve_forever()"""
 # gevent's way to end: Ctrl-C, once in a while, is lost in its loop.
 PYWSGI = (
-    "import gevent, signal; from gevent.pywsgi import WSGIServer; server = WSGIServer(('127.0.0.1', {port}), {app});"
+    "import gevent, signal; from gevent.pywsgi import WSGIServer;"
+    " server = WSGIServer(('127.0.0.1', {port}), {app});"
     " gevent.signal_handler(signal.SIGTERM, server.stop); server.serve_forever()"
 )
 GUNICORN = ("-m", "gunicorn", "--no-control-socket", "-b", "127.0.0.1:{port}", "{module}:{app}")
