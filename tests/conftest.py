@@ -1,6 +1,7 @@
 """A test that leaks a worker, or leaves one busy, fails; so does one that blocks its event loop."""
 
 import faulthandler
+import gc
 import logging
 import threading
 import time
@@ -14,6 +15,12 @@ from asgiadapt._threads import strand, workers
 BLOCKED = 3.0
 # The shared thread of thread-sensitive calls is leased for good.
 USUAL = {strand.leases: 1}
+
+
+def pytest_collection_finish() -> None:
+    """What the modules have brought stays: tests that collect garbage need not go through it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
