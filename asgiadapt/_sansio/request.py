@@ -296,7 +296,8 @@ def _tls_facts(environ: Mapping[str, Any]) -> dict[str, Any] | None:
     numbers = {text: number for number, text in _TLS_VERSIONS.items()}
     return {
         "server_cert": own and _text(own),
-        "client_cert_chain": [_text(chain)] if chain else [],
+        # ASGI TLS: whoever gives a certificate has to give its name, too.
+        "client_cert_chain": [_text(chain)] if chain and name else [],
         "client_cert_name": name and _text(name),
         "tls_version": numbers.get(version or ""),
         "cipher_suite": None,

@@ -516,7 +516,10 @@ PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
     [
         pytest.param({"SSL_PROTOCOL": "TLSv1.3"}, {"tls_version": 0x0304}, id="A2W-SCOPE-29-1.3"),
         pytest.param({"SSL_PROTOCOL": "TLSv1.2"}, {"tls_version": 0x0303}, id="A2W-SCOPE-29-1.2"),
-        pytest.param({"SSL_CLIENT_CERT": PEM}, {"client_cert_chain": [PEM]}, id="A2W-SCOPE-29-client"),
+        pytest.param({"SSL_CLIENT_CERT": PEM}, {}, id="A2W-SCOPE-29-no-name"),
+        pytest.param(
+            {"SSL_CLIENT_S_DN": "CN=a"}, {"client_cert_name": "CN=a"}, id="A2W-SCOPE-29-no-certificate"
+        ),
         pytest.param(
             {"SSL_CLIENT_S_DN": "CN=caf\u00c3\u00a9", "SSL_CLIENT_CERT": PEM},
             {"client_cert_name": "CN=caf\u00e9", "client_cert_chain": [PEM]},
@@ -530,7 +533,7 @@ PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
     ],
 )
 def test_what_is_known_of_tls_is_told(environ: dict[str, Any], expected: dict[str, Any]) -> None:
-    """With all keys that are mandatory; what is not known is None."""
+    """With all keys that are mandatory; what is not known is None, and no certificate is without its name."""
     told = scope_of(**HTTPS, **environ)["extensions"]["tls"]
     assert told == {**TLS, **expected}
 

@@ -429,7 +429,11 @@ NO_TLS = {
         ({"SSL_PROTOCOL": "TLSv1.3"}, {"tls_version": 0x0304}),
         ({"SSL_PROTOCOL": "SSLv3"}, {}),
         ({"SSL_SERVER_CERT": "s"}, {"server_cert": "s"}),
-        ({"SSL_CLIENT_CERT": "c"}, {"client_cert_chain": ["c"]}),
+        (
+            {"SSL_CLIENT_CERT": "c", "SSL_CLIENT_S_DN": "CN=c"},
+            {"client_cert_chain": ["c"], "client_cert_name": "CN=c"},
+        ),
+        ({"SSL_CLIENT_CERT": "c"}, {}),  # a certificate is not told without its name
         ({"SSL_CLIENT_S_DN": "CN=\u00c3\u00a9"}, {"client_cert_name": "CN=\u00e9"}),
         ({"SSL_CLIENT_S_DN": "", "SSL_PROTOCOL": ""}, None),
         ({}, None),
