@@ -952,10 +952,10 @@ class SocketConversation(Conversation):
         phase = _SOCKET_EVENTS.get((before, kind))
         if phase is None:
             yield _untimely_event(kind, before)
-            return
-        if self._phase is SocketPhase.NEW:
-            self._phase = phase
-        self._connected = True
+        else:
+            if self._phase is SocketPhase.NEW:
+                self._phase = phase
+            self._connected = True
         self.gone = self.gone or kind == "websocket.disconnect"
 
     def _message(self, kind: str, message: Mapping[str, Any]) -> Faults:

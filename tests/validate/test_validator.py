@@ -12,6 +12,8 @@ from asgiadapt.validate import ApplicationViolation, AsgiViolation, ServerViolat
 from tests.processes import ROOT
 from tests.validate.cases import (
     GONE,
+    LEFT,
+    RECEIVE,
     REQUEST,
     SHUTDOWN,
     STARTUP,
@@ -333,6 +335,14 @@ def test_a_cancelled_receive_leaves_the_next_one_alone() -> None:
 def test_rules_to_ignore_are_given_by_their_ids(ignore: Any) -> None:
     """One, or several."""
     run(Case(responds, http(path=None)), ignore=ignore)
+
+
+def test_a_client_has_gone_also_where_it_was_not_due() -> None:
+    """The order being ignored, an application that answers nothing to it does right."""
+    case = Case(does(RECEIVE), websocket(), (LEFT,))
+    with pytest.raises(ServerViolation, match="event-order"):
+        run(case)
+    assert run(case, ignore="event-order") == []
 
 
 def test_wrong_arguments_are_refused() -> None:
