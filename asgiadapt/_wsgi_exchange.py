@@ -147,6 +147,7 @@ class Exchange:
 
     async def serve(self) -> None:
         """Answer the request. Raises what the application or ``send`` raised."""
+        ended = False
         try:
             if not self._has_body_at_hand():
                 await self._collect_on_loop()
@@ -165,14 +166,16 @@ class Exchange:
                 self._give_up(_cancelled)
                 await self._loop.linger(self._settings.cancel_grace, self._out.ended())
                 raise
+            ended = True
             if self._failure is not None:
                 self._raise_failure_on_loop()
         except Refusal as refusal:
             await self._refuse_on_loop(refusal)
         except GeneratorExit:
-            # The loop went down without cancelling its tasks: nothing can be awaited any more.
-            self._give_up(_cancelled)
-            self._receiver = self._timer = None
+            if not ended:  # otherwise it is the application's own
+                # The loop went down without cancelling its tasks: nothing can be awaited any more.
+                self._give_up(_cancelled)
+                self._receiver = self._timer = None
             raise
         finally:
             self._over = True

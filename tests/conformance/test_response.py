@@ -30,7 +30,7 @@ from asgiadapt import (
 )
 from tests.apps import Closing, echoes, returns, says_hello
 from tests.conformance.rules import rule
-from tests.fakes import connection, request
+from tests.fakes import connection, request, scope_for
 
 App = Callable[[dict[str, Any], Any], Any]
 
@@ -1757,6 +1757,22 @@ async def test_what_usually_ends_coroutines_reaches_the_caller(error: BaseExcept
             await opened.result()
         assert not opened.answer.complete
     assert iterable.closed == 1
+
+
+@rule("W2A-RESP-64-receiver")
+async def test_a_generator_exit_of_the_application_leaves_no_task_behind(_rule: None) -> None:
+    """It is told from that of a loop that goes down, where nothing can be awaited."""
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(event: Any) -> None:
+        pass
+
+    before = asyncio.all_tasks()
+    with pytest.raises(GeneratorExit, match="mine"):
+        await WsgiToAsgi(returns(Closing(b"x", GeneratorExit("mine"))))(scope_for(), receive, send)
+    assert asyncio.all_tasks() == before
 
 
 @rule("W2A-RESP-61")
