@@ -48,6 +48,14 @@ def _no_worker_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _no_broken_rule(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What the validator finds is logged, also where the error comes to nobody."""
+    yield
+    for record in [*caplog.get_records("setup"), *caplog.get_records("call")]:
+        assert record.name != "asgiadapt.validate", record.getMessage()
+
+
+@pytest.fixture(autouse=True)
 def _no_blocked_loop(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Debug mode reports a loop that was blocked, an error that nobody took, a task that was lost."""
     yield

@@ -245,8 +245,8 @@ class Protocol:
         self._awaited = False
         self.task = asyncio.create_task(app(scope, self.receive, self.send))
 
-    def feed(self, kind: str) -> None:
-        self._incoming.put_nowait({"type": kind})
+    def feed(self, kind: str, **fields: Any) -> None:
+        self._incoming.put_nowait({"type": kind, **fields})
 
     async def receive(self) -> dict[str, Any]:
         self._awaited = True

@@ -18,6 +18,8 @@ STOP_SECONDS = 20.0
 
 # Lines like these in a server's output mean that something went wrong that no client has seen.
 TROUBLE = ("Traceback", "was destroyed but it is pending", "never retrieved", "never awaited")
+# So each breach of ASGI's rules is written, by tests.validated. No test provokes one on a server.
+BREACH = "rule broken:"
 
 
 def free_port() -> int:
@@ -47,6 +49,7 @@ class Program:
         text = self.output()[self._read :]
         for sign in TROUBLE:
             assert sign not in text, f"the server wrote:\n{text[-4000:]}"
+        assert BREACH not in self.output(), self.output()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send the signal and wait; the exit code."""

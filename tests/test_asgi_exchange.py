@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asgiadapt import AsgiToWsgi, ClientDisconnected, LoopStopped, LoopThread, StartupFailed
+from asgiadapt import ClientDisconnected, LoopStopped, LoopThread, StartupFailed
 from asgiadapt._asgi_site import Site
 from asgiadapt._threads import loops
 from asgiadapt._threads.handoff import locked
@@ -16,6 +16,7 @@ from asgiadapt._threads.loop_thread import running_loop_of
 from asgiadapt._threads.loops import AsyncioLoop
 from tests.asgi_apps import Receive, Scope, Send, body, echoes, for_http, says_hello, sends, start
 from tests.gates import PATIENCE, Gate, on_thread
+from tests.validated import AsgiToWsgi
 from tests.wsgi_fakes import Input, Request, call, environ_for
 
 
@@ -254,7 +255,7 @@ def test_stop_iteration_out_of_a_plain_function_is_no_end() -> None:
                 pass
         raise StopIteration
 
-    with AsgiToWsgi(app, lifespan="off") as wsgi:
+    with AsgiToWsgi(app, validated=False, lifespan="off") as wsgi:
         response: Any = wsgi(environ_for(), ignores)
         assert next(response) == b"x"
         with pytest.raises(RuntimeError, match="the ASGI application raised StopIteration"):
@@ -338,7 +339,7 @@ def test_a_result_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
         await says_hello(scope, receive, send)
         return 5
 
-    with AsgiToWsgi(app, lifespan="off") as wsgi:
+    with AsgiToWsgi(app, validated=False, lifespan="off") as wsgi:
         for _ in range(3):
             assert call(wsgi).body == b"hello"
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -14,15 +14,14 @@ from typing import Any
 import pytest
 import uvloop
 
+import asgiadapt
 from asgiadapt import (
-    AsgiToWsgi,
     ClientDisconnected,
     DeadlockError,
     LoopStopped,
     LoopThread,
     StartupFailed,
     ThreadSensitiveContext,
-    WsgiToAsgi,
     async_to_sync,
     set_default_loop,
     sync_to_async,
@@ -49,6 +48,7 @@ from tests.asgi_apps import (
 from tests.fakes import connection
 from tests.fakes import request as asgi_request
 from tests.gates import Gate, on_thread
+from tests.validated import AsgiToWsgi, WsgiToAsgi
 from tests.wsgi_fakes import Request, call, environ_for
 
 PATIENCE = 20.0
@@ -1143,7 +1143,7 @@ def test_a_lifespan_may_use_sync_code_whatever_is_above_the_first_request(above:
 
 def test_it_is_known_by_its_public_name() -> None:
     """Tracebacks and pickles show where to import it from."""
-    assert AsgiToWsgi.__module__ == "asgiadapt"
+    assert asgiadapt.AsgiToWsgi.__module__ == "asgiadapt"
     assert StartupFailed.__module__ == "asgiadapt"
 
 

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.server
 PRELUDE = """
 import faulthandler; faulthandler.enable()
 import asyncio, atexit, os, signal, sys, threading, warnings
-from asgiadapt import AsgiToWsgi, LoopStopped, LoopThread, StartupFailed, WsgiToAsgi, async_to_sync
+from asgiadapt import LoopStopped, LoopThread, StartupFailed, async_to_sync
+from tests.validated import AsgiToWsgi, WsgiToAsgi
 from tests.asgi_apps import answers, body, says_hello, sends, start, streams, with_lifespan
 from tests.gates import Gate
 from tests.wsgi_fakes import Request, call, environ_for
@@ -293,7 +294,7 @@ def test_processes_of_multiprocessing_serve_requests(method: str, tmp_path: Path
     """However they are started."""
     module = """
 import os
-from asgiadapt import AsgiToWsgi
+from tests.validated import AsgiToWsgi
 from tests.asgi_apps import with_lifespan
 from tests.wsgi_fakes import call
 

@@ -26,6 +26,7 @@ from werkzeug.test import Client
 import asgiadapt
 from asgiadapt import AsgiToWsgi, _errors
 from asgiadapt._asgi_to_wsgi import _ALL
+from asgiadapt.validate import validator
 from tests.fakes import connection
 from tests.processes import ROOT, Program, free_port, program
 from tests.servers.test_wsgi_servers import APACHE, MODULES, SERVERS
@@ -101,7 +102,7 @@ async def test_a_complete_block_does_what_the_page_says(block: Block) -> None:
         if isinstance(names["app"], AsgiToWsgi | Flask):
             assert await asyncio.to_thread(status_from_wsgi, names["app"], path) == block.status
             return
-        async with connection(names["app"], path=path, query_string=query.encode()) as opened:
+        async with connection(validator(names["app"]), path=path, query_string=query.encode()) as opened:
             await opened.until(lambda answer: bool(answer.chunks))
             opened.disconnect()
             assert (await opened.result()).status == block.status

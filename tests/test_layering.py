@@ -204,3 +204,19 @@ def test_the_check_sees_foreign_packages() -> None:
     assert foreign("def f():\n    import trio") == {"trio"}
     assert foreign("from typing_extensions import override") == {"typing_extensions"}
     assert foreign("import re\nfrom . import _errors") == set()
+
+
+# Modules that talk to the adapters behind a validator of their own, call none, or run where speed matters.
+WITHOUT_VALIDATOR = {"static", "soak", "validated.py", "test_adapters.py", "test_docs.py"}
+
+
+def test_the_tests_have_the_adapters_behind_the_validator() -> None:
+    """They import them from ``tests.validated``; so do the sites on real servers."""
+    tests = Path(__file__).parent
+    taken = {
+        file.relative_to(tests).as_posix()
+        for file in tests.rglob("*.py")
+        if not WITHOUT_VALIDATOR.intersection(file.relative_to(tests).parts)
+        and imports(file.read_text()) & {"asgiadapt.AsgiToWsgi", "asgiadapt.WsgiToAsgi"}
+    }
+    assert taken == set()

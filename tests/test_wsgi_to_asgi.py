@@ -12,9 +12,10 @@ from wsgiref.validate import validator
 
 import pytest
 
-from asgiadapt import WorkerPool, WsgiToAsgi
+from asgiadapt import WorkerPool
 from tests.apps import Closing, Keeps, echoes, returns, says_hello
 from tests.fakes import connection, request, scope_for
+from tests.validated import WsgiToAsgi
 
 TEXT = [("Content-Type", "text/plain")]
 CHUNKED = [(b"host", b"testserver"), (b"transfer-encoding", b"chunked")]

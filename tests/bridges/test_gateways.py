@@ -7,10 +7,11 @@ from typing import Any
 
 import trio
 
-from asgiadapt import Local, WsgiToAsgi, async_to_sync, sync_to_async
+from asgiadapt import Local, async_to_sync, sync_to_async
 from tests.apps import says_hello
 from tests.conformance.test_trio import Client
 from tests.fakes import request
+from tests.validated import WsgiToAsgi
 
 variable: ContextVar[str] = ContextVar("variable")
 

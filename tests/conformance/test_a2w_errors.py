@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from asgiadapt import ApplicationError, ApplicationOrderError, AsgiToWsgi, ClientDisconnected
+from asgiadapt import ApplicationError, ApplicationOrderError, ClientDisconnected
 from tests.asgi_apps import (
     Receive,
     Scope,
@@ -29,6 +29,7 @@ from tests.asgi_apps import (
 )
 from tests.conformance.rules import rule
 from tests.gates import Gate
+from tests.validated import AsgiToWsgi
 from tests.wsgi_fakes import Request, call, environ_for
 
 
@@ -423,7 +424,7 @@ def test_a_result_is_warned_of_and_ignored(_rule: None, caplog: pytest.LogCaptur
         await app(scope, receive, send)
         return ["a result"]
 
-    with AsgiToWsgi(returns) as wsgi:
+    with AsgiToWsgi(returns, validated=False) as wsgi:
         assert call(wsgi).body == b"hello"
     warning = logged(caplog)[0]
     assert warning.levelname == "WARNING"

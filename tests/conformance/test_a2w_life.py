@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from asgiadapt import AsgiToWsgi, ClientDisconnected, LoopStopped, LoopThread, StartupFailed
+from asgiadapt import ClientDisconnected, LoopStopped, LoopThread, StartupFailed
 from tests.asgi_apps import (
     Receive,
     Scope,
@@ -31,6 +31,7 @@ from tests.asgi_apps import (
 )
 from tests.conformance.rules import rule
 from tests.gates import Gate, on_thread
+from tests.validated import AsgiToWsgi
 from tests.wsgi_fakes import Request, call, call_together, environ_for
 
 PATIENCE = 20.0

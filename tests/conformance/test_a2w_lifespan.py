@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from asgiadapt import ApplicationOrderError, AsgiToWsgi, StartupFailed
+from asgiadapt import ApplicationOrderError, StartupFailed
 from tests.asgi_apps import Receive, Scope, Send, body, for_http, says_hello, start, with_lifespan
 from tests.conformance.rules import rule
 from tests.gates import Gate, on_thread
+from tests.validated import AsgiToWsgi
 from tests.wsgi_fakes import Request, call
 
 PATIENCE = 20.0

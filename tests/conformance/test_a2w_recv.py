@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asgiadapt import AsgiToWsgi, ClientDisconnected, ServerError
+from asgiadapt import ClientDisconnected, ServerError
 from tests.asgi_apps import (
     Flag,
     Receives,
@@ -21,6 +21,7 @@ from tests.asgi_apps import (
     start,
 )
 from tests.conformance.rules import rule
+from tests.validated import AsgiToWsgi
 from tests.wsgi_fakes import ABSENT, FedInput, Input, Request, Stream, call
 
 KIB = 1024

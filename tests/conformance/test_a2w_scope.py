@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from asgiadapt import AsgiToWsgi, ServerError
+from asgiadapt import ServerError
 from tests.asgi_apps import Keeps, answers, says_hello, with_lifespan
 from tests.conformance.rules import rule
+from tests.validated import AsgiToWsgi
 from tests.wsgi_fakes import ABSENT, Answer, FedInput, Input, call, environ_for
 
 

@@ -19,7 +19,6 @@ from asgiadapt import (
     ApplicationOrderError,
     ApplicationTypeError,
     ApplicationValueError,
-    AsgiToWsgi,
     ClientDisconnected,
 )
 from tests.asgi_apps import (
@@ -37,6 +36,7 @@ from tests.asgi_apps import (
 )
 from tests.conformance.rules import rule
 from tests.gates import Gate
+from tests.validated import AsgiToWsgi
 from tests.wsgi_fakes import Answer, Request, call, environ_for
 
 KIB = 1024

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from asgiadapt import AsgiToWsgi
 from tests.asgi_apps import Keeps, answers, body, for_http, says_hello, sends, start
 from tests.conformance.rules import rule
+from tests.validated import AsgiToWsgi
 from tests.wsgi_fakes import Answer, call
 
 UPGRADE = {

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 import asgiadapt
-from asgiadapt import ClientTimeout, WorkerPool, WsgiToAsgi
+from asgiadapt import ClientTimeout, WorkerPool
 from tests.apps import Closing, Keeps, returns, says_hello
 from tests.conformance.rules import rule
 from tests.fakes import Connection, connection, drop_loop, request, scope_for
+from tests.validated import WsgiToAsgi
 
 CHUNKED = [(b"host", b"testserver"), (b"transfer-encoding", b"chunked")]
 
@@ -492,7 +493,7 @@ async def test_the_frames_of_an_error_do_not_show_the_request() -> None:
 
 STUCK = """
 import asyncio, threading
-from asgiadapt import WsgiToAsgi
+from tests.validated import WsgiToAsgi
 from tests.fakes import Connection, scope_for
 
 def app(environ, start_response):

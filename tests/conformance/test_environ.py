@@ -11,10 +11,11 @@ from wsgiref.validate import validator
 
 import pytest
 
-from asgiadapt import WsgiToAsgi, __version__
+from asgiadapt import __version__
 from tests.apps import Keeps, echoes, returns
 from tests.conformance.rules import rule
 from tests.fakes import connection, request
+from tests.validated import OF_SERVERS, WsgiToAsgi
 
 
 class Validated(Keeps):
@@ -440,7 +441,7 @@ ROWS = [
 @pytest.mark.parametrize(("scope", "expected"), ROWS)
 async def test_the_environ_has_what_the_scope_says(scope: dict[str, Any], expected: dict[str, Any]) -> None:
     """Each entry; what is always there (W2A-ENV-04); no key without a dot but of native text (W2A-ENV-03)."""
-    environ = await environ_of(**scope)
+    environ = await environ_of({"ignore": OF_SERVERS}, **scope)
     assert environ.keys() >= ALWAYS
     for key, value in expected.items():
         assert environ.get(key, ABSENT) == value
@@ -495,7 +496,7 @@ async def test_the_environ_has_what_the_scope_says(scope: dict[str, Any], expect
 async def test_what_cannot_be_mapped_gets_400(scope: dict[str, Any]) -> None:
     """The application is not called, nothing is raised."""
     app = Keeps()
-    async with connection(WsgiToAsgi(app), **scope) as opened:
+    async with connection(WsgiToAsgi(app, ignore=OF_SERVERS), **scope) as opened:
         answer = await opened.result()
     assert answer.status == 400
     assert answer.body.startswith(b"400 Bad Request: ")
@@ -556,10 +557,10 @@ async def test_the_environ_is_the_applications_own(_rule: None) -> None:
 
 @rule("W2A-ENV-02")
 async def test_the_scope_is_left_as_it_is_and_may_hold_any_iterables(_rule: None) -> None:
-    """Lists for tuples, and an iterator that can be used once."""
+    """Lists for tuples, and an iterator that can be used once (the validator would make a list of it)."""
     app = Validated()
     headers = [[b"host", b"a"], [b"x", b"y"]]
-    async with connection(WsgiToAsgi(app), headers=iter(headers), state={"a": 1}) as opened:
+    async with connection(WsgiToAsgi(app, validated=False), headers=iter(headers), state={"a": 1}) as opened:
         before = {key: value for key, value in opened.scope.items() if key != "headers"}
         await opened.result()
         assert {key: value for key, value in opened.scope.items() if key != "headers"} == before
@@ -584,7 +585,7 @@ async def test_what_the_application_changes_does_not_reach_the_scope(_rule: None
         "raw_path": b"/",
         "root_path": "/api/",
     }
-    async with connection(WsgiToAsgi(app), **scope) as opened:
+    async with connection(WsgiToAsgi(app, ignore=OF_SERVERS), **scope) as opened:
         before = copy.deepcopy(opened.scope)
         await opened.result()
         assert opened.scope == before
@@ -605,9 +606,7 @@ async def test_the_validator_finds_nothing(_rule: None, method: str, scheme: str
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"".join(parts)]
 
-    answer = await request(
-        WsgiToAsgi(validator(app)), b"a\nb", b"c\n", b"d", method=method, scheme=scheme, root_path="/a"
-    )
+    answer = await request(WsgiToAsgi(validator(app)), b"a\nb", b"c\n", b"d", method=method, scheme=scheme)
     assert (answer.status, answer.body) == (200, b"a\nbc\nd")
 
 
@@ -640,7 +639,7 @@ async def test_a_minimal_scope_is_enough(_rule: None) -> None:
     async def send(event: Any) -> None:
         sent.append(event)
 
-    await WsgiToAsgi(app)(scope, receive, send)
+    await WsgiToAsgi(app, ignore={"scope-required"})(scope, receive, send)
     assert sent[0]["status"] == 200
     expected = {
         "SCRIPT_NAME": "",
@@ -657,7 +656,7 @@ async def test_a_minimal_scope_is_enough(_rule: None) -> None:
 async def test_optional_keys_may_be_none(_rule: None) -> None:
     """As if they were missing."""
     names = ["scheme", "root_path", "raw_path", "client", "server", "extensions", "asgi"]
-    environ = await environ_of(**dict.fromkeys(names))
+    environ = await environ_of({"ignore": OF_SERVERS}, **dict.fromkeys(names))
     assert environ["wsgi.url_scheme"] == "http"
     assert (environ["SCRIPT_NAME"], environ["SERVER_NAME"]) == ("", "localhost")
 
@@ -700,7 +699,7 @@ async def test_the_asterisk_target_is_passed_on(_rule: None) -> None:
 async def test_allowed_names_cross(_rule: None) -> None:
     """Underscores by name, joined with what collides; Proxy too; the others still do not."""
     environ = await environ_of(
-        {"allowed_headers": ["X_User", "proxy"]},
+        {"allowed_headers": ["X_User", "proxy"], "ignore": {"scope-header-names"}},
         headers=[(b"x_user", b"a"), (b"X-User", b"b"), (b"x_other", b"c"), (b"Proxy", b"d")],
     )
     assert environ["HTTP_X_USER"] == "a,b"

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from asgiadapt import ServerError, WorkerPool, WsgiToAsgi
+from asgiadapt import ServerError, WorkerPool
 from tests.apps import Keeps, says_hello
 from tests.conformance.rules import rule
 from tests.fakes import Protocol, request
+from tests.validated import WsgiToAsgi
 
 
 def lifespan(app: Any, **changes: Any) -> Protocol:
@@ -54,7 +55,7 @@ async def test_each_answer_comes_once_and_after_its_event(_rule: None) -> None:
 async def test_the_state_is_left_alone(_rule: None) -> None:
     """It belongs to ASGI applications."""
     state: dict[str, Any] = {"kept": 1}
-    protocol = lifespan(WsgiToAsgi(says_hello), state=state)
+    protocol = lifespan(WsgiToAsgi(says_hello, ignore={"scope-state-empty"}), state=state)
     protocol.feed("lifespan.startup")
     protocol.feed("lifespan.shutdown")
     await protocol.task
@@ -116,7 +117,7 @@ async def test_shutdown_leaves_a_shared_pool_alone() -> None:
 )
 async def test_an_event_out_of_place_raises(events: list[str], due: str) -> None:
     """The error names the event that was due."""
-    protocol = lifespan(WsgiToAsgi(says_hello))
+    protocol = lifespan(WsgiToAsgi(says_hello, ignore={"event-order"}))
     for event in events:
         protocol.feed(event)
     with pytest.raises(ServerError, match=f"{due}' was due"):
@@ -128,7 +129,7 @@ async def test_an_event_out_of_place_raises(events: list[str], due: str) -> None
 async def test_the_state_need_not_be_there(_rule: None, state: Any) -> None:
     """Older servers have none."""
     protocol = Protocol(
-        WsgiToAsgi(says_hello),
+        WsgiToAsgi(says_hello, ignore={"scope-required"}),
         {"type": "lifespan"} if state is None else {"type": "lifespan", "state": state},
     )
     protocol.feed("lifespan.startup")

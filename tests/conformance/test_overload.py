@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from asgiadapt import PoolClosed, WorkerPool, WsgiToAsgi
+from asgiadapt import PoolClosed, WorkerPool
 from tests.apps import says_hello
 from tests.fakes import connection, request
+from tests.validated import WsgiToAsgi
 
 
 class Holds:

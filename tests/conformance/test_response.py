@@ -26,11 +26,11 @@ from asgiadapt import (
     ApplicationTypeError,
     ApplicationValueError,
     ClientDisconnected,
-    WsgiToAsgi,
 )
 from tests.apps import Closing, echoes, returns, says_hello
 from tests.conformance.rules import rule
 from tests.fakes import connection, request, scope_for
+from tests.validated import WsgiToAsgi
 
 App = Callable[[dict[str, Any], Any], Any]
 

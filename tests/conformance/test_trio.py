@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import trio
 
-from asgiadapt import ClientTimeout, WsgiToAsgi
+from asgiadapt import ClientTimeout
 from tests.apps import Closing, echoes, returns, says_hello
 from tests.fakes import scope_for
+from tests.validated import WsgiToAsgi
 
 CHUNKED = [(b"host", b"testserver"), (b"transfer-encoding", b"chunked")]
 

@@ -5,9 +5,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from asgiadapt import WsgiToAsgi
 from tests.conformance.wire_rows import REQUESTS, RESPONSES, Request, Response, site
 from tests.fakes import connection
+from tests.validated import WsgiToAsgi
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.rule) for row in REQUESTS])

@@ -14,12 +14,12 @@ from asgiadapt import (
     ApplicationOrderError,
     ApplicationTypeError,
     ApplicationValueError,
-    AsgiToWsgi,
     ClientDisconnected,
     LoopThread,
 )
 from asgiadapt._sansio.refusal import Refusal
 from asgiadapt._sansio.request import scope_from_environ
+from tests.validated import AsgiToWsgi
 from tests.wsgi_fakes import PATIENCE, Input, Request, environ_for
 
 # Environs
@@ -119,7 +119,9 @@ def test_any_environ_gives_a_scope_or_a_400(environ: dict[str, Any], headers: di
         await send({"type": "http.response.start", "status": 200})
         await send({"type": "http.response.body", "body": b""})
 
-    request = Request(adapter_for(app), validated=False)
+    # A server that lets control characters pass finds them passed on.
+    adapter = adapter_for(app, ignore={"scope-header-values"})
+    request = Request(adapter, validated=False)
     request.environ = given_environ
     with request:
         request.begin()

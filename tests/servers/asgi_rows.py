@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from asgiadapt import AsgiToWsgi, ClientDisconnected
+from asgiadapt import ClientDisconnected
 from tests.servers.asgi_common import gate
+from tests.validated import AsgiToWsgi
 
 TOGETHER = 4
 FILE = Path(tempfile.gettempdir()) / f"asgiadapt-rows-{os.getuid()}.bin"

@@ -3,7 +3,6 @@
 import gc
 from typing import Any
 
-from asgiadapt import AsgiToWsgi
 from tests.servers import (
     asgi_asgineer,
     asgi_django,
@@ -12,6 +11,7 @@ from tests.servers import (
     asgi_sanic,
     asgi_starlette,
 )
+from tests.validated import AsgiToWsgi
 
 SITES = {
     "starlette": AsgiToWsgi(asgi_starlette.app),

@@ -5,7 +5,6 @@ The environment's BROKEN_ANYWAY has the ids of rules that are not checked.
 
 import asyncio
 import contextlib
-import logging
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -27,13 +26,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 
-from asgiadapt.validate import validator
-
-SIGN = "rule broken:"
-
-_handler = logging.StreamHandler()
-_handler.setFormatter(logging.Formatter(f"{SIGN} %(message)s"))
-logging.getLogger("asgiadapt.validate").addHandler(_handler)
+from tests.validated import validator  # it writes each breach to the output
 
 
 def say(text: str) -> None:

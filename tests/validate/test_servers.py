@@ -11,8 +11,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.processes import ROOT, Program, free_port, program
-from tests.validate.sites import FRAMEWORKS, SIGN
+from tests.processes import BREACH, ROOT, Program, free_port, program
+from tests.validate.sites import FRAMEWORKS
 
 pytestmark = pytest.mark.server
 
@@ -76,14 +76,14 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         yield Site(running, server, framework)
         running.stop()
         # Of the shutdown too.
-        assert SIGN not in running.output(), running.output()
+        assert BREACH not in running.output(), running.output()
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_broken(site: Site) -> Iterator[None]:
     """What the validator finds is written by the server, whatever becomes of the request."""
     yield
-    assert SIGN not in site.running.output(), site.running.output()
+    assert BREACH not in site.running.output(), site.running.output()
 
 
 def test_pages(site: Site) -> None:
