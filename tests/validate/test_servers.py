@@ -55,9 +55,11 @@ class Site:
 
     def until_written(self, text: str) -> None:
         deadline = time.monotonic() + 20
-        while text not in self.running.output():
-            assert time.monotonic() < deadline, self.running.output()
-            time.sleep(0.02)  # polls another process, which cannot tell us
+        with self.client() as client:
+            while text not in self.running.output():
+                assert time.monotonic() < deadline, self.running.output()
+                time.sleep(0.02)  # polls another process, which cannot tell us
+                assert client.get("/").status_code == 200  # the page collects garbage
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids="+".join)
