@@ -68,9 +68,9 @@ def _too_late() -> str:
     holders = sorted(name for name, module in list(sys.modules.items()) if _keeps_asgiref(name, module))
     kept = f", and these keep what they took from it: {', '.join(holders)}" if holders else ""
     return (
-        f"install_as_asgiref() was called too late: asgiref has been imported already{kept}. That "
-        "would go on with asgiref beside asgiadapt, and neither sees the calls of the other. Call it before "
-        f"anything else is imported, or set the environment variable {VARIABLE}=1, which takes effect as Python starts."
+        f"install_as_asgiref() was called too late: asgiref has been imported already{kept}. That would go "
+        f"on with asgiref beside asgiadapt, and neither sees the calls of the other. Call it before anything "
+        f"else is imported, or set the environment variable {VARIABLE}=1, which works as Python starts."
     )
 
 
