@@ -10,9 +10,9 @@ import inspect
 import sys
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextvars import Context
-from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 
 import asgiadapt
 from asgiadapt import (
@@ -104,11 +104,12 @@ class SyncToAsync(Generic[P, R]):
         if hasattr(function, "__self__"):
             self.__self__ = function.__self__
         markcoroutinefunction(self)
-        handled = type(self).thread_handler is not SyncToAsync.thread_handler
+        # Derived classes have their own; tools that watch programs put one into the class itself.
+        handled = type(self).thread_handler is not _THREAD_HANDLER
         self._call: Callable[..., Any] = asgiadapt.sync_to_async(
             self._call_handled if handled else _called(func),
             thread_sensitive=thread_sensitive,
-            executor=executor,
+            executor=_as_executor(executor),
             context=context,
         )
         self._handled = handled
@@ -125,7 +126,7 @@ class SyncToAsync(Generic[P, R]):
 
     def _call_handled(self, loop: Any, child: Callable[[], R]) -> R:
         __traceback_hide__ = __tracebackhide__ = True
-        return cast(R, self.thread_handler(loop, sys.exc_info(), [], child))
+        return cast(R, self.thread_handler(loop, sys.exc_info(), [], _call_child, child))
 
     def thread_handler(
         self, loop: Any, exc_info: Any, task_context: Any, func: Callable[..., Any], *args: Any, **kwargs: Any
@@ -133,6 +134,29 @@ class SyncToAsync(Generic[P, R]):
         """Call *func* on the thread. For those who do something before and after it."""
         __traceback_hide__ = __tracebackhide__ = True
         return func(*args, **kwargs)
+
+
+_THREAD_HANDLER: Final = SyncToAsync.thread_handler
+
+
+def _call_child(child: Callable[[], R]) -> R:
+    __traceback_hide__ = __tracebackhide__ = True
+    return child()
+
+
+class _Executor(Executor):
+    """Of whatever has a ``submit``: asgiref asks for no more."""
+
+    def __init__(self, executor: Any) -> None:
+        self._executor = executor
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
+        future: Future[R] = self._executor.submit(fn, *args, **kwargs)
+        return future
+
+
+def _as_executor(executor: Any) -> Executor | None:
+    return executor if executor is None or isinstance(executor, Executor) else _Executor(executor)
 
 
 def _called(func: Callable[P, R]) -> Callable[P, R]:

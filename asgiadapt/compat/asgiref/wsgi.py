@@ -1,14 +1,20 @@
 """``asgiref.wsgi``: `asgiadapt.WsgiToAsgi`, with asgiref's limit for repeated headers."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import asgiadapt
+from asgiadapt._sansio.request import EnvironMaker
 from asgiadapt.compat.asgiref.sync import AsyncToSync, sync_to_async
 
 __all__ = ["AsyncToSync", "WsgiToAsgi", "WsgiToAsgiInstance", "sync_to_async"]
+
+
+# For instances that stand alone: those that are made of one another would have no limit in common.
+_pool: Final = asgiadapt.WorkerPool(40)
 
 
 class WsgiToAsgi:
@@ -37,6 +43,7 @@ class WsgiToAsgiInstance:
         self.wsgi_application = wsgi_application
         self.duplicate_header_limit = duplicate_header_limit
         self.response_started = False
+        self._environ: dict[str, Any] = {}
         self.response_content_length: int | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -45,11 +52,12 @@ class WsgiToAsgiInstance:
         if _has_duplicates(scope, self.duplicate_header_limit):
             await _refuse(send)
         else:
-            await asgiadapt.WsgiToAsgi(self._call, pool=_pool_of_instances())(scope, receive, send)
+            await asgiadapt.WsgiToAsgi(self._call, pool=_pool)(scope, receive, send)
 
     def build_environ(self, scope: Any, body: Any) -> dict[str, Any]:
-        """The environ that the application is called with."""
-        return {**self._environ, "wsgi.input": body}
+        """The environ that the application is called with; those that derive may change it."""
+        environ = self._environ or _environs().environ_from_scope(scope)
+        return {**environ, "wsgi.input": body}
 
     def start_response(self, status: str, response_headers: Any, exc_info: Any = None) -> Any:
         """What the application is given to begin its response with."""
@@ -67,8 +75,8 @@ class WsgiToAsgiInstance:
 
 
 @cache
-def _pool_of_instances() -> asgiadapt.WorkerPool:
-    return asgiadapt.WorkerPool(40)
+def _environs() -> EnvironMaker:
+    return EnvironMaker({"wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.errors": sys.stderr})
 
 
 def _has_duplicates(scope: Any, limit: int) -> bool:
