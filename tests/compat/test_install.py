@@ -125,7 +125,8 @@ def test_the_version_alone_may_have_been_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "ours"), [("1", True), ("yes", True), ("0", False), ("", False), ("no", False), (" Off ", False)]
+    ("value", "ours"),
+    [("1", True), ("yes", True), ("0", False), ("", False), ("no", False), (" Off ", False)],
 )
 def test_the_environment_variable_works_as_python_starts(value: str, ours: bool, tmp_path: Path) -> None:
     """By the file that is installed beside the package; it does nothing where the variable is not set."""

@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 
@@ -32,7 +32,7 @@ if not settings.configured:
             "django.contrib.auth.middleware.AuthenticationMiddleware",
             f"{__name__}.sync_middleware",
             f"{__name__}.async_middleware",
-            f"{__name__}.BothMiddleware",
+            f"{__name__}.both_middleware",
         ],
         DATABASES={
             "default": {
@@ -64,7 +64,7 @@ from django.db import connection, transaction
 from django.dispatch import Signal
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
-from django.utils.decorators import sync_and_async_middleware, sync_only_middleware, async_only_middleware
+from django.utils.decorators import async_only_middleware, sync_and_async_middleware, sync_only_middleware
 from django.views import View
 
 happened = Signal()
@@ -95,7 +95,7 @@ def async_middleware(get_response: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @sync_and_async_middleware
-def BothMiddleware(get_response: Any) -> Any:
+def both_middleware(get_response: Any) -> Any:
     from asgiref.sync import iscoroutinefunction
 
     if iscoroutinefunction(get_response):
@@ -131,14 +131,18 @@ class ClassView(View):
         return HttpResponse("got")
 
     async def post(self, request: HttpRequest) -> HttpResponse:
-        return JsonResponse({"posted": request.POST.dict(), "files": [f.read().decode() for f in request.FILES.values()]})
+        return JsonResponse(
+            {"posted": request.POST.dict(), "files": [f.read().decode() for f in request.FILES.values()]}
+        )
 
 
 async def orm(request: HttpRequest) -> HttpResponse:
     await User.objects.filter(username__startswith="orm").adelete()
     first = await User.objects.acreate(username="orm1")
     await sync_to_async(User.objects.create)(username="orm2")
-    names = [user.username async for user in User.objects.filter(username__startswith="orm").order_by("username")]
+    names = [
+        user.username async for user in User.objects.filter(username__startswith="orm").order_by("username")
+    ]
     threads = {await sync_to_async(threading.get_ident)() for _ in range(3)}
     count = await sync_to_async(lambda: len(connection.queries) > 0)()
     await first.adelete()
@@ -179,7 +183,12 @@ async def rolled_back(request: HttpRequest) -> HttpResponse:
     after_error = await User.objects.filter(username="gone").acount()
     inside = await nested()
     return JsonResponse(
-        {"error": text, "after": after_error, "in": inside, "left": await User.objects.filter(username="gone").acount()}
+        {
+            "error": text,
+            "after": after_error,
+            "in": inside,
+            "left": await User.objects.filter(username="gone").acount(),
+        }
     )
 
 
@@ -313,7 +322,7 @@ class Page(AsyncHttpConsumer):
 
 
 class Job(SyncConsumer):
-    done: list[Any] = []
+    done: ClassVar[list[Any]] = []
 
     def work(self, message: Any) -> None:
         self.done.append((message["number"], in_loop()))
@@ -324,7 +333,9 @@ application = get_asgi_application()
 wsgi_application = get_wsgi_application()
 channels_application = ProtocolTypeRouter(
     {
-        "http": URLRouter([path("page", Page.as_asgi()), path("<path:rest>", application), path("", application)]),
+        "http": URLRouter(
+            [path("page", Page.as_asgi()), path("<path:rest>", application), path("", application)]
+        ),
         "websocket": SessionMiddlewareStack(
             URLRouter([path("echo", Echo.as_asgi()), path("room", Room.as_asgi())])
         ),
