@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,9 @@ def test_the_file_is_of_one_line() -> None:
     """Python runs lines that begin with ``import``, one by one."""
     (line,) = (Path(asgiadapt.compat.__file__).parent / PTH).read_text().splitlines()
     assert line.startswith("import ")
+
+
+def test_the_file_is_installed_where_python_reads_it() -> None:
+    """Beside the package, and not in it."""
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    assert targets["wheel"]["force-include"] == {f"asgiadapt/compat/{PTH}": PTH}

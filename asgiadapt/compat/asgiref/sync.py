@@ -102,7 +102,7 @@ class SyncToAsync(Generic[P, R]):
         self._thread_sensitive = thread_sensitive
         self._executor = executor
         if hasattr(function, "__self__"):
-            self.__self__ = function.__self__
+            self.__self__ = getattr(function, "__self__")  # noqa: B009  unknown to checkers
         markcoroutinefunction(self)
         # Derived classes have their own; tools that watch programs put one into the class itself.
         handled = type(self).thread_handler is not _THREAD_HANDLER
