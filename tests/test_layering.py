@@ -75,10 +75,10 @@ FORBIDDEN = {
     "_local.py": EVERYWHERE | GATEWAYS | {"queue", "asgiadapt._sansio"},
     "_markers.py": EVERYWHERE | GATEWAYS | BRIDGES | THREADS | RULES_AND_THREADS,
     "_public.py": DYNAMIC | CONCURRENCY | RULES_AND_THREADS - {"asgiadapt._threads"},
-    # The translations stand on the public names, and on one rule.
+    # The translations stand on the public names, on what a call of `sync_to_async` is, and on one rule.
     "compat": DYNAMIC
     | GATEWAYS
-    | BRIDGES
+    | BRIDGES - {"asgiadapt._sync_to_async"}
     | {"trio", "anyio", "uvloop", "asgiadapt._threads", "asgiadapt._errors", "asgiadapt._markers"},
     "_version.py": EVERYWHERE | CONCURRENCY | GATEWAYS | RULES_AND_THREADS,
 }

@@ -85,6 +85,95 @@ def test_an_asgi_application_is_served(library: Any) -> None:
         loop.close()
 
 
+ENVIRON = {
+    "REQUEST_METHOD": "GET",
+    "SCRIPT_NAME": "",
+    "PATH_INFO": "/here",
+    "SERVER_NAME": "localhost",
+    "SERVER_PORT": "80",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "wsgi.url_scheme": "http",
+}
+
+
+@both
+def test_the_environ_is_in_the_scope(library: Any) -> None:
+    """The object itself."""
+    found: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        found.append(scope["wsgi_environ"])
+        await hello_async(scope, receive, send)
+
+    environ = {**ENVIRON, "wsgi.input": io.BytesIO()}
+    assert b"".join(library.ASGIMiddleware(app)(environ, lambda *_: None)) == b"/here"
+    assert found[0] is environ
+
+
+@both
+async def test_the_scope_is_in_the_environ(library: Any) -> None:
+    """The object itself."""
+    found: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        found.append(environ["asgi.scope"])
+        return hello(environ, start_response)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": "/here",
+        "query_string": b"",
+        "headers": [],
+    }
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    await library.WSGIMiddleware(app)(scope, receive, send)
+    assert found[0] is scope
+
+
+@both
+def test_background_work_is_cancelled_after_the_wait_time(library: Any) -> None:
+    """And not before the response has ended."""
+    ended: list[str] = []
+    done = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.02)
+        await hello_async(scope, receive, send)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+        finally:
+            done.set()
+
+    environ = {**ENVIRON, "wsgi.input": io.BytesIO()}
+    answer = library.ASGIMiddleware(app, wait_time=0.01)(environ, lambda *_: None)
+    assert b"".join(answer) == b"/here"
+    getattr(answer, "close", lambda: None)()
+    assert done.wait(20)
+    assert ended == ["cancelled"]
+
+
+def test_a_time_limit_of_the_application_s_own_is_its_error() -> None:
+    """It is not taken for the end of the wait."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async with asyncio.timeout(0):
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        ours.ASGIMiddleware(app, wait_time=5)({**ENVIRON, "wsgi.input": io.BytesIO()}, lambda *_: None)
+
+
 def test_they_are_our_adapters() -> None:
     """With the limits that were given."""
     middleware = ours.WSGIMiddleware(hello, workers=3)

@@ -219,6 +219,64 @@ def test_sensitive_calls_below_a_thread_run_on_it(side: Any) -> None:
     assert side.async_to_sync(outer)() == threading.get_ident()
 
 
+async def test_a_call_that_is_cancelled_is_left_at_once(side: Any) -> None:
+    """Its thread goes on, and calls that come later wait for it; one that has not begun never does."""
+    entered, may_leave = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def blocks() -> int:
+        entered.set()
+        may_leave.wait(20)
+        done.append("left alone")
+        return threading.get_ident()
+
+    async with side.ThreadSensitiveContext():
+        left = asyncio.create_task(side.sync_to_async(blocks)())
+        await asyncio.to_thread(entered.wait)
+        never = asyncio.create_task(side.sync_to_async(done.append)("never begun"))
+        await asyncio.sleep(0)
+        for task in (left, never):
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert not done
+        later = asyncio.create_task(side.sync_to_async(done.append)("later"))
+        await asyncio.sleep(0)
+        may_leave.set()
+        await later
+    assert done == ["left alone", "later"]
+
+
+async def test_the_end_of_a_thread_sensitive_context_waits_for_calls_that_were_left(side: Any) -> None:
+    """A server so has all requests that still use a thread."""
+    entered, may_leave, done = threading.Event(), threading.Event(), threading.Event()
+
+    def blocks() -> None:
+        entered.set()
+        may_leave.wait(20)
+        done.set()
+
+    async def request() -> bool:
+        async with side.ThreadSensitiveContext():
+            task = asyncio.create_task(side.sync_to_async(blocks)())
+            await asyncio.to_thread(entered.wait)
+            task.cancel()
+            await asyncio.wait([task])
+            asyncio.get_running_loop().call_soon(may_leave.set)
+        return done.is_set()
+
+    assert await request()
+
+
+async def test_calls_that_are_not_sensitive_run_on_the_default_executor_of_the_loop(side: Any) -> None:
+    """On the one that was set too."""
+    name = side.sync_to_async(lambda: threading.current_thread().name, thread_sensitive=False)
+    assert (await name()).startswith("asyncio_")
+    with ThreadPoolExecutor(1, "mine") as executor:
+        asyncio.get_running_loop().set_default_executor(executor)
+        assert (await name()).startswith("mine")
+
+
 async def test_a_thread_sensitive_context_has_a_thread_of_its_own(side: Any) -> None:
     """Another one than that of all others, and the same one for all its calls."""
     usual = await side.sync_to_async(threading.get_ident)()
@@ -417,6 +475,38 @@ def answer_of(messages: list[Any]) -> tuple[int, bytes]:
 def hello(environ: Any, start_response: Any) -> list[bytes]:
     start_response("200 OK", [("Content-Length", "5")])
     return [b"hello"]
+
+
+@pytest.mark.parametrize("name", ["WsgiToAsgi", "WsgiToAsgiInstance"])
+async def test_a_wsgi_application_answers_in_the_same_messages(side: Any, name: str) -> None:
+    """Chunk by chunk, and the end of the response in one of its own; the socket is the server's name."""
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("201 Created", [("X-Server", environ["SERVER_NAME"] + " " + environ["SERVER_PORT"])])
+        yield b"first"
+        yield b"second"
+
+    messages: list[Any] = []
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": "/",
+        "query_string": b"",
+        "headers": [],
+        "server": ("/run/app.sock", None),
+    }
+    await getattr(side, name)(app)(scope, functools.partial(awaited, {"type": "http.request"}), send)
+    assert messages == [
+        {"type": "http.response.start", "status": 201, "headers": [(b"x-server", b"/run/app.sock 0")]},
+        {"type": "http.response.body", "body": b"first", "more_body": True},
+        {"type": "http.response.body", "body": b"second", "more_body": True},
+        {"type": "http.response.body"},
+    ]
 
 
 @pytest.mark.parametrize("name", ["WsgiToAsgi", "WsgiToAsgiInstance"])

@@ -1,7 +1,8 @@
 """``asgiref.sync``: the two bridges as classes, which can be derived from, and as functions that make them.
 
 Where the bridges of `asgiadapt` do more than asgiref's, the narrower meaning holds here: generator functions
-and context managers are called like any function, and what they give is given on.
+and context managers are called like any function, and what they give is given on. And where they decide
+otherwise, on cancellation and on the threads of calls that are not sensitive, asgiref's meaning holds.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from contextvars import Context
 from typing import Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 
@@ -18,10 +19,10 @@ import asgiadapt
 from asgiadapt import (
     AsyncSingleThreadContext,
     Local,
-    ThreadSensitiveContext,
     iscoroutinefunction,
     markcoroutinefunction,
 )
+from asgiadapt._sync_to_async import Options, awaited
 from asgiadapt.compat.asgiref.current_thread_executor import CurrentThreadExecutor
 
 __all__ = [
@@ -80,6 +81,65 @@ class AsyncToSync(Generic[P, R]):
         return functools.update_wrapper(functools.partial(self.__call__, parent), self.awaitable)
 
 
+class ThreadSensitiveContext(asgiadapt.ThreadSensitiveContext):
+    """`asgiadapt.ThreadSensitiveContext`; its end waits for calls whose callers have left."""
+
+    _last: Any = None
+
+    def _submit(self, call: Any) -> Any:
+        self._last = call
+        return super()._submit(call)
+
+    async def __aexit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        try:
+            if self._executor is None and self._last is not None and not self._last.over:
+                await sync_to_async(_nothing)()  # behind all others, on their thread
+        finally:
+            self._last = None
+            await super().__aexit__(kind, error, traceback)
+
+
+class _Options(Options):
+    """Where a call of asgiref's differs from one of `asgiadapt.sync_to_async`."""
+
+    __slots__ = ("_submits",)
+
+    def __init__(self, sensitive: bool, executor: Any, context: Context | None) -> None:
+        if sensitive and executor is not None:
+            raise TypeError("executor must not be set when thread_sensitive is True")
+        super().__init__(sensitive, None, context, abandon=False, hook=None)
+        self._submits = executor
+
+    def submit(self, call: Any) -> Any:
+        """An executor is anything with a ``submit``; without one it is the default of the loop."""
+        loop = getattr(call.loop, "loop", None)
+        if self._sensitive or loop is None:
+            return super().submit(call)
+        if self._submits is not None:
+            call.submit_to(self._submits)
+        else:
+            loop.run_in_executor(None, call.run)
+        return None
+
+    async def leave(self, call: Any, place: Any, *, certain: bool) -> bool:
+        """What the function waits for is cancelled; then the caller gets its outcome, whatever that is.
+
+        A function that waits for nothing goes on alone, and the calls after it wait for it.
+        """
+        if call.withdraw():
+            return False
+        if not call.waits_inside():
+            call.cancelled = True
+            return False
+        call.cancel_inside()
+        await call.loop.outlast(call)
+        return True
+
+
+def _nothing() -> None:
+    """What is called to come after others."""
+
+
 class SyncToAsync(Generic[P, R]):
     """A plain function that is awaited: `asgiadapt.sync_to_async`.
 
@@ -106,11 +166,8 @@ class SyncToAsync(Generic[P, R]):
         markcoroutinefunction(self)
         # Derived classes have their own; tools that watch programs put one into the class itself.
         handled = type(self).thread_handler is not _THREAD_HANDLER
-        self._call: Callable[..., Any] = asgiadapt.sync_to_async(
-            self._call_handled if handled else _called(func),
-            thread_sensitive=thread_sensitive,
-            executor=_as_executor(executor),
-            context=context,
+        self._call: Callable[..., Coroutine[Any, Any, R]] = awaited(
+            _Options(thread_sensitive, executor, context), self._call_handled if handled else func
         )
         self._handled = handled
 
@@ -118,8 +175,8 @@ class SyncToAsync(Generic[P, R]):
         __traceback_hide__ = __tracebackhide__ = True
         if self._handled:
             child = functools.partial(self.func, *args, **kwargs)
-            return cast(R, await self._call(asyncio.get_running_loop(), child))
-        return cast(R, await self._call(*args, **kwargs))
+            return await self._call(asyncio.get_running_loop(), child)
+        return await self._call(*args, **kwargs)
 
     def __get__(self, parent: Any, objtype: Any) -> Callable[..., Coroutine[Any, Any, R]]:
         return functools.update_wrapper(functools.partial(self.__call__, parent), self.func)
@@ -142,30 +199,6 @@ _THREAD_HANDLER: Final = SyncToAsync.thread_handler
 def _call_child(child: Callable[[], R]) -> R:
     __traceback_hide__ = __tracebackhide__ = True
     return child()
-
-
-class _Executor(Executor):
-    """Of whatever has a ``submit``: asgiref asks for no more."""
-
-    def __init__(self, executor: Any) -> None:
-        self._executor = executor
-
-    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
-        future: Future[R] = self._executor.submit(fn, *args, **kwargs)
-        return future
-
-
-def _as_executor(executor: Any) -> Executor | None:
-    return executor if executor is None or isinstance(executor, Executor) else _Executor(executor)
-
-
-def _called(func: Callable[P, R]) -> Callable[P, R]:
-    # A plain function of whatever can be called: of a generator function too, that asgiadapt would iterate.
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        __traceback_hide__ = __tracebackhide__ = True
-        return func(*args, **kwargs)
-
-    return call
 
 
 @overload

@@ -1,4 +1,8 @@
-"""``asgiref.wsgi``: `asgiadapt.WsgiToAsgi`, with asgiref's limit for repeated headers."""
+"""``asgiref.wsgi``: `asgiadapt.WsgiToAsgi`, with asgiref's limit for repeated headers.
+
+Two things that tests and applications may have come to know are as there: the end of a response has a message
+of its own, without a body; and the server's name is the path where it listens on a Unix socket.
+"""
 
 import sys
 from collections import Counter
@@ -26,14 +30,17 @@ class WsgiToAsgi:
     def __init__(self, wsgi_application: Any, duplicate_header_limit: int = 100) -> None:
         self.wsgi_application = wsgi_application
         self.duplicate_header_limit = duplicate_header_limit
-        self._adapter = asgiadapt.WsgiToAsgi(wsgi_application)
+
+        def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            _name_server(environ, environ["asgiadapt.scope"])
+            answer: Iterable[bytes] = wsgi_application(environ, start_response)
+            return answer
+
+        self._adapter = asgiadapt.WsgiToAsgi(application)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one ASGI scope."""
-        if _has_duplicates(scope, self.duplicate_header_limit):
-            await _refuse(send)
-        else:
-            await self._adapter(scope, receive, send)
+        await _serve(self._adapter, self.duplicate_header_limit, scope, receive, send)
 
 
 class WsgiToAsgiInstance:
@@ -49,15 +56,14 @@ class WsgiToAsgiInstance:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve the scope."""
         self.scope = scope
-        if _has_duplicates(scope, self.duplicate_header_limit):
-            await _refuse(send)
-        else:
-            await asgiadapt.WsgiToAsgi(self._call, pool=_pool)(scope, receive, send)
+        adapter = asgiadapt.WsgiToAsgi(self._call, pool=_pool)
+        await _serve(adapter, self.duplicate_header_limit, scope, receive, send)
 
     def build_environ(self, scope: Any, body: Any) -> dict[str, Any]:
         """The environ that the application is called with; those that derive may change it."""
-        environ = self._environ or _environs().environ_from_scope(scope)
-        return {**environ, "wsgi.input": body}
+        environ = {**(self._environ or _environs().environ_from_scope(scope)), "wsgi.input": body}
+        _name_server(environ, scope)
+        return environ
 
     def start_response(self, status: str, response_headers: Any, exc_info: Any = None) -> Any:
         """What the application is given to begin its response with."""
@@ -79,13 +85,28 @@ def _environs() -> EnvironMaker:
     return EnvironMaker({"wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.errors": sys.stderr})
 
 
-def _has_duplicates(scope: Any, limit: int) -> bool:
+def _name_server(environ: dict[str, Any], scope: Any) -> None:
+    path, port = scope.get("server") or ("", 0)
+    if path and port is None:
+        environ["SERVER_NAME"], environ["SERVER_PORT"] = path, "0"
+
+
+async def _serve(adapter: asgiadapt.WsgiToAsgi, limit: int, scope: Any, receive: Any, send: Any) -> None:
     headers = scope.get("headers") or ()
-    if not limit or len(headers) <= limit:
-        return False
-    return max(Counter(name.lower() for name, _ in headers).values()) > limit
+    # All of them may be of one name.
+    if limit and len(headers) > limit and max(Counter(name.lower() for name, _ in headers).values()) > limit:
+        await send(
+            {"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"text/plain")]}
+        )
+        await send({"type": "http.response.body", "body": b"Bad Request: Too many duplicate headers"})
+        return
 
+    async def send_as_asgiref(message: Any) -> None:
+        if message["type"] != "http.response.body" or message.get("more_body"):
+            await send(message)
+            return
+        if body := message.get("body"):
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body"})
 
-async def _refuse(send: Any) -> None:
-    await send({"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"text/plain")]})
-    await send({"type": "http.response.body", "body": b"Bad Request: Too many duplicate headers"})
+    await adapter(scope, receive, send_as_asgiref)
