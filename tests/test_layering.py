@@ -76,7 +76,10 @@ FORBIDDEN = {
     "_markers.py": EVERYWHERE | GATEWAYS | BRIDGES | THREADS | RULES_AND_THREADS,
     "_public.py": DYNAMIC | CONCURRENCY | RULES_AND_THREADS - {"asgiadapt._threads"},
     # The translations stand on the public names, on what a call of `sync_to_async` is, and on one rule.
-    "compat": DYNAMIC
+    "compat/__init__.py": EVERYWHERE | CONCURRENCY | GATEWAYS | BRIDGES | RULES_AND_THREADS,
+    "compat/_install.py": PUBLIC | CONCURRENCY | GATEWAYS | BRIDGES | RULES_AND_THREADS,
+    "compat/a2wsgi.py": DYNAMIC | GATEWAYS | BRIDGES | RULES_AND_THREADS,
+    "compat/asgiref": DYNAMIC
     | GATEWAYS
     | BRIDGES - {"asgiadapt._sync_to_async"}
     | {"trio", "anyio", "uvloop", "asgiadapt._threads", "asgiadapt._errors", "asgiadapt._markers"},
@@ -182,7 +185,11 @@ def test_nothing_but_the_standard_library_is_imported(file: Path) -> None:
             "from asgiadapt.compat import asgiref",
             {"asgiadapt.compat", "asgiadapt.compat.asgiref"},
         ),
-        ("compat", "from asgiadapt._local import Local", {"asgiadapt._local", "asgiadapt._local.Local"}),
+        (
+            "compat/asgiref",
+            "from asgiadapt._local import Local",
+            {"asgiadapt._local", "asgiadapt._local.Local"},
+        ),
     ],
 )
 def test_the_check_sees_what_is_wrong(part: str, source: str, found: set[str]) -> None:

@@ -1,12 +1,22 @@
-"""`install_as_asgiref`: from then on, whoever imports asgiref gets `asgiadapt.compat.asgiref`."""
+"""`install_as_asgiref`: from then on, whoever imports asgiref gets `asgiadapt.compat.asgiref`.
+
+What is installed is a finder, which Python asks for each module that is imported for the first time. The
+modules that stand in are imported when asgiref is, and not before: as Python starts, not all is in place that
+they need.
+"""
 
 import os
 import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import FunctionType, ModuleType
-from typing import Final
+from typing import Any, Final
 
 VARIABLE: Final = "ASGIADAPT_AS_ASGIREF"
 _OFF: Final = {"", "0", "false", "no", "off"}
+_HERE: Final = "asgiadapt.compat."
 
 
 def install_as_asgiref() -> None:
@@ -22,42 +32,44 @@ def install_as_asgiref() -> None:
 
     Raises RuntimeError where asgiref has been imported already, and changes nothing then.
     """
-    loaded = [name for name in sys.modules if name.partition(".")[0] == "asgiref"]
-    # The package alone has nothing that could be kept but its version.
-    if set(loaded) - {"asgiref"} and not _is_ours(sys.modules.get("asgiref")):
-        raise RuntimeError(_too_late())
-    from asgiadapt.compat import asgiref
-    from asgiadapt.compat.asgiref import (
-        compatibility,
-        current_thread_executor,
-        local,
-        server,
-        sync,
-        testing,
-        timeout,
-        typing,
-        wsgi,
-    )
-
-    sys.modules["asgiref"] = asgiref
-    for module in (
-        compatibility,
-        current_thread_executor,
-        local,
-        server,
-        sync,
-        testing,
-        timeout,
-        typing,
-        wsgi,
-    ):
-        sys.modules["asgiref." + module.__name__.rpartition(".")[2]] = module
+    loaded = sys.modules.get("asgiref")
+    if loaded is not None and not _is_ours(loaded):
+        # The package alone has nothing that could be kept but its version.
+        if any(name.startswith("asgiref.") for name in sys.modules):
+            raise RuntimeError(_too_late())
+        del sys.modules["asgiref"]
+    if _FINDER not in sys.meta_path:
+        sys.meta_path.insert(0, _FINDER)
 
 
 def install_if_the_environment_says_so() -> None:
     """For ``asgiadapt_as_asgiref.pth``, which each Python reads as it starts."""
     if os.environ.get(VARIABLE, "").strip().lower() not in _OFF:
         install_as_asgiref()
+
+
+class _Finder:
+    """Finds the modules of asgiref: those of `asgiadapt.compat.asgiref`. Also their loader."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name.partition(".")[0] != "asgiref" or find_spec(_HERE + name) is None:
+            return None
+        loader: Any = self
+        return ModuleSpec(name, loader)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = import_module(_HERE + spec.name)
+        spec.loader_state = module.__spec__  # in whose place Python puts *spec*
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state
+
+
+_FINDER: Final = _Finder()
 
 
 def _is_ours(module: ModuleType | None) -> bool:

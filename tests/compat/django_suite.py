@@ -1,25 +1,34 @@
 """Django's own test suite, with asgiref and with what stands in for it.
 
-    python -m tests.compat.django_suite [LABEL ...]
+    python -m tests.compat.django_suite [--parts] [LABEL ...]
 
-Without labels all of it. The tests come from the source distribution of the Django that is installed; pip
-fetches it, and nothing of it is kept. Ends with 0 if with the stand-in passes all that passes with asgiref.
+Without labels all of it, one test after the other, first with asgiref and then with the stand-in. With
+``--parts`` the tests of what calls asgiref, in four processes; with asgiref only where some have failed. The
+tests come from the source distribution of the Django that is installed. Ends with 0 if with the stand-in
+passes all that passes with asgiref.
 """
 
-import os
 import re
 import subprocess
 import sys
-import tarfile
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from tests.processes import ROOT
+from tests.compat.sdists import environment, fetch_tests
 
-_FAILED = re.compile(r"^(?:FAIL|ERROR): (\S+ \([^)]*\))", re.M)
-_RAN = re.compile(r"^Ran (\d+) tests? in ([0-9.]+)s$", re.M)
+PARTS: Final = (
+    "async",
+    "asgi",
+    "auth_tests",
+    "cache",
+    "handlers",
+    "signals",
+    "test_client",
+    "test_client_regress",
+)
+_FAILED: Final = re.compile(r"^(?:FAIL|ERROR): (\S+ \([^)]*\))", re.M)
+_RAN: Final = re.compile(r"^Ran (\d+) tests? in ([0-9.]+)s$", re.M)
 
 
 class Outcome(NamedTuple):
@@ -32,35 +41,12 @@ class Outcome(NamedTuple):
         return f"{self.ran} tests in {self.seconds:.0f} s, of which {len(self.failed)} failed"
 
 
-def fetch_tests(folder: Path) -> Path:
-    """The folder ``tests`` of the source distribution, unpacked into *folder*."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    # Nothing is built, so nothing is needed to build it but what names the package.
-    command += ["--no-deps", "--no-binary", "django", f"django=={version('django')}", "--dest", str(folder)]
-    subprocess.run(command, check=True, timeout=300)
-    (archive,) = folder.glob("[dD]jango-*.tar.gz")
-    with tarfile.open(archive) as source:
-        source.extractall(folder, filter="data")
-    (tests,) = folder.glob("[dD]jango-*/tests")
-    return tests
-
-
-def run(tests: Path, *labels: str, stand_in: bool) -> Outcome:
-    """Run the tests of *labels*, in one process."""
-    # As an installed package has it: the file that Python reads as it starts.
-    site = tests.parent.parent / "site"
-    site.mkdir(exist_ok=True)
-    (site / "sitecustomize.py").write_text(
-        f"import site; site.addsitedir({str(ROOT / 'asgiadapt' / 'compat')!r})"
-    )
+def run(tests: Path, *labels: str, stand_in: bool, processes: int = 1) -> Outcome:
+    """Run the tests of *labels*."""
     done = subprocess.run(
-        [sys.executable, "runtests.py", "--parallel=1", "--noinput", *labels],
+        [sys.executable, "runtests.py", f"--parallel={processes}", "--noinput", *labels],
         cwd=tests,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)]),
-            "ASGIADAPT_AS_ASGIREF": "1" if stand_in else "",
-        },
+        env=environment(tests.parent, stand_in=stand_in),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -73,19 +59,29 @@ def run(tests: Path, *labels: str, stand_in: bool) -> Outcome:
 
 
 def main(*labels: str) -> int:
+    parts = "--parts" in labels
+    labels = PARTS if parts else labels
+    processes = 4 if parts else 1  # some wait for seconds, and nobody computes meanwhile
+    theirs: Outcome | None = None
     with tempfile.TemporaryDirectory() as folder:
-        tests = fetch_tests(Path(folder))
-        outcomes = {}
-        for name, stand_in in (("asgiref", False), ("asgiadapt", True)):
-            outcomes[name] = run(tests, *labels, stand_in=stand_in)
-            print(f"{name}: {outcomes[name]}", flush=True)
-    worse = outcomes["asgiadapt"].failed - outcomes["asgiref"].failed
+        tests = fetch_tests("django", Path(folder))
+        if not parts:
+            theirs = run(tests, *labels, stand_in=False, processes=processes)
+            print(f"asgiref: {theirs}", flush=True)
+        ours = run(tests, *labels, stand_in=True, processes=processes)
+        print(f"asgiadapt: {ours}", flush=True)
+        if theirs is None and ours.failed:
+            theirs = run(tests, *labels, stand_in=False, processes=processes)
+            print(f"asgiref: {theirs}")
+    worse = ours.failed - (theirs.failed if theirs else frozenset())
     if worse:
-        print(outcomes["asgiadapt"].output)
+        print(ours.output)
     for test in sorted(worse):
         print(f"fails with asgiadapt alone: {test}")
-    same = outcomes["asgiadapt"].ran == outcomes["asgiref"].ran
-    return 0 if same and not worse else 1
+    if theirs is not None:
+        for test in sorted(theirs.failed & ours.failed):
+            print(f"fails with both: {test}")
+    return 1 if worse or (theirs is not None and theirs.ran != ours.ran) else 0
 
 
 if __name__ == "__main__":

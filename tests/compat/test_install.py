@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -53,6 +52,7 @@ def test_nothing_of_asgiref_itself_is_imported() -> None:
         "import asgiadapt, sys\n"
         "asgiadapt.install_as_asgiref()\n"
         "import asgiref\n"
+        f"from asgiref import {', '.join(MODULES)}\n"
         "try:\n"
         "    import asgiref.other\n"
         "except ModuleNotFoundError as error:\n"
@@ -60,7 +60,7 @@ def test_nothing_of_asgiref_itself_is_imported() -> None:
         "else:\n"
         "    raise AssertionError\n"
         "files = [module.__file__ for name, module in sys.modules.items() if name.startswith('asgiref')]\n"
-        "assert len(files) == 10 and all('compat' in file for file in files), files\n"
+        "assert files and all('compat' in file for file in files), files\n"
     )
 
 
@@ -73,6 +73,31 @@ def test_it_may_be_called_again() -> None:
         "asgiadapt.install_as_asgiref()\n"
         "import asgiref.sync\n"
         "assert asgiref.sync.sync_to_async is sync_to_async\n"
+    )
+
+
+def test_a_module_that_is_not_there_is_not_found() -> None:
+    """Nor is one that others have put there."""
+    assert (
+        output_of(
+            "import asgiadapt\n"
+            "asgiadapt.install_as_asgiref()\n"
+            "from importlib.util import find_spec\n"
+            "print(find_spec('asgiref').name, find_spec('asgiref.sync').name, find_spec('asgiref.other'))\n"
+        )
+        == "asgiref asgiref.sync None\n"
+    )
+
+
+def test_the_modules_keep_what_python_knows_of_them() -> None:
+    """Whoever looks finds where they are, and may import them by both names."""
+    assert not output_of(
+        "import asgiadapt\n"
+        "asgiadapt.install_as_asgiref()\n"
+        "import asgiref.sync, asgiadapt.compat.asgiref.sync\n"
+        "assert asgiref.sync is asgiadapt.compat.asgiref.sync\n"
+        "assert asgiref.sync.__spec__.name == asgiref.sync.__name__ == 'asgiadapt.compat.asgiref.sync'\n"
+        "assert asgiref.__path__ == asgiadapt.compat.asgiref.__path__\n"
     )
 
 
@@ -150,7 +175,52 @@ def test_the_file_is_of_one_line() -> None:
     assert line.startswith("import ")
 
 
-def test_the_file_is_installed_where_python_reads_it() -> None:
-    """Beside the package, and not in it."""
-    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
-    assert targets["wheel"]["force-include"] == {f"asgiadapt/compat/{PTH}": PTH}
+@pytest.fixture(scope="module")
+def python_with_the_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One in which the package is installed, from its wheel, beside what the system has."""
+    folder = tmp_path_factory.mktemp("installed")
+    python = folder / "venv" / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    for command in (
+        [*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT)],
+        [sys.executable, "-m", "venv", "--without-pip", "--system-site-packages", str(folder / "venv")],
+    ):
+        subprocess.run(command, check=True, timeout=120)
+    (wheel,) = folder.glob("*.whl")
+    install = [*pip, "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run(install, check=True, timeout=120)
+    return python
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(("value", "ours"), [("1", True), ("0", False), (None, False)])
+def test_the_installed_file_puts_us_in_its_place(
+    python_with_the_package: Path, value: str | None, ours: bool, tmp_path: Path
+) -> None:
+    """As Python starts, nothing is imported but the finder; without the variable, not even that."""
+    (tmp_path / "asgiref").mkdir()
+    (tmp_path / "asgiref" / "__init__.py").write_text("")
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(("PYTHON", "ASGI"))}
+    if value is not None:
+        environment["ASGIADAPT_AS_ASGIREF"] = value
+    program = (
+        "import sys\n"
+        "print([name for name in sys.modules if name.partition('.')[0] in ('asgiadapt', 'asgiref')])\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import asgiref\n"
+        "print(asgiref.__name__)\n"
+    )
+    done = subprocess.run(
+        [python_with_the_package, "-W", "error", "-c", program],
+        env=environment,
+        cwd=tmp_path.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    finder = ["asgiadapt._version", "asgiadapt", "asgiadapt.compat", "asgiadapt.compat._install"]
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        str([] if value is None else finder),
+        "asgiadapt.compat.asgiref" if ours else "asgiref",
+    ]
