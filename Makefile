@@ -38,7 +38,7 @@ fuzz: ## thousands of generated requests, bodies, applications and nestings of c
 	@.ci/venv .venv/soak test $(PYTHON)
 	@HYPOTHESIS_PROFILE=fuzz .venv/soak/bin/python -m pytest tests/fuzz --timeout=3600
 
-django: ## Django's own test suite, with asgiref and with what stands in for it; an hour
+django: ## all of Django's own test suite, with asgiref and with what stands in for it; half an hour
 	@.ci/venv .venv/soak test $(PYTHON)
 	@.venv/soak/bin/python -m tests.compat.django_suite
 

@@ -2,16 +2,15 @@
 
 
     they call it                               here it is
-    asgiref.sync.sync_to_async, SyncToAsync    `asgiadapt.sync_to_async`, as a class too
+    asgiref.sync.sync_to_async, SyncToAsync    `asgiadapt.sync_to_async`, as a class too, cancelled as there
     asgiref.sync.async_to_sync, AsyncToSync    `asgiadapt.async_to_sync`, as a class too
     asgiref.sync, the contexts and markers     the same names of `asgiadapt`
     asgiref.local.Local                        `asgiadapt.Local`
     asgiref.wsgi.WsgiToAsgi                    `asgiadapt.WsgiToAsgi`, with a limit for repeated headers
-    asgiref.typing                             the messages as plain dictionaries
-    asgiref.server, testing, timeout,          written out here, since `asgiadapt` has nothing like them
-      compatibility, current_thread_executor
+    asgiref.testing.ApplicationCommunicator    `asgiadapt.testing.ApplicationCommunicator`, for ASGI 2 too
+    asgiref.typing                             `asgiadapt.typing`
+    asgiref.server, timeout, compatibility,    written out here, since `asgiadapt` has nothing like them
+      current_thread_executor
     a2wsgi.WSGIMiddleware                      `asgiadapt.WsgiToAsgi`
     a2wsgi.ASGIMiddleware                      `asgiadapt.AsgiToWsgi`
-
-What is here stands on the public names of `asgiadapt` alone, so that it can be read without the rest.
 """

@@ -3,17 +3,18 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from tests.compat.both import OURS, THEIRS
-from tests.processes import ROOT, Program, free_port, program
+from tests.processes import ROOT, free_port, program
 
 SITES = "tests.compat.sites"
 STAND_IN = {"asgiref": "", "asgiadapt": "1"}
@@ -91,77 +92,80 @@ def test_flask_answers_the_same(tmp_path: Path) -> None:
 
 
 SERVERS = {
-    "uvicorn": [
-        "-m",
-        "uvicorn",
-        f"{SITES}.asgi:channels_application",
-        "--port",
-        "{port}",
-        "--log-level",
-        "warning",
-    ],
-    "uvicorn, WSGI": [
-        "-m",
-        "uvicorn",
-        f"{SITES}.asgi:wsgi_application",
-        "--interface",
-        "wsgi",
-        "--port",
-        "{port}",
-    ],
-    "daphne": ["-m", "daphne", "-p", "{port}", f"{SITES}.asgi:channels_application"],
-    "runserver": ["-m", f"{SITES}.manage", "runserver", "{port}", "--noreload"],
-    "runserver, reloading": ["-m", f"{SITES}.manage", "runserver", "{port}"],
+    "uvicorn": ["-m", "uvicorn", f"{SITES}.asgi:channels_application", "--log-level", "warning", "--port"],
+    # It imports asgiref before the project, and so needs the environment variable.
+    "daphne": ["-m", "daphne", f"{SITES}.asgi:channels_application", "-p"],
+    # Channels has daphne run it; the one that reloads starts a second Python, which serves.
+    "runserver": ["-m", f"{SITES}.manage", "runserver"],
 }
+PAGES = ("/sync", "/async", "/orm", "/rolled_back", "/atomic", "/sessions", "/async_sessions", "/login")
+PAGES += ("/sessions", "/signals", "/caching", "/stream", "/async_stream", "/gathered", "/class")
 
 
-@contextlib.contextmanager
-def served(server: str, stand_in: bool, folder: Path) -> Iterator[Program]:
-    """The project on a real server; daphne imports asgiref before the project, and needs the variable."""
-    port = free_port()
-    early = server == "daphne"
+def environment_of(server: str, stand_in: str, folder: Path) -> dict[str, str]:
+    by_variable = server == "daphne"
     (folder / "sitecustomize.py").write_text(
         f"import site; site.addsitedir({str(ROOT / 'asgiadapt' / 'compat')!r})"
     )
-    environment = {"PROJECT_FOLDER": str(folder), "STAND_IN": "1" if stand_in and not early else ""}
-    if stand_in and early:
-        environment["ASGIADAPT_AS_ASGIREF"] = "1"
-    migrate = [sys.executable, "-m", f"{SITES}.manage", "migrate", "-v0"]
-    subprocess.run(
-        migrate, check=True, env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, timeout=60
-    )
-    command = [part.format(port=port) for part in SERVERS[server]]
-    with program(*command, port=port, path=str(folder), **environment) as running:
-        yield running
-
-
-PAGES = ("/sync", "/async", "/orm", "/rolled_back", "/atomic", "/sessions", "/async_sessions", "/login")
-PAGES += ("/sessions", "/signals", "/caching", "/stream", "/gathered", "/class")
+    return {
+        "PROJECT_FOLDER": str(folder),
+        "STAND_IN": "" if by_variable else stand_in,
+        "ASGIADAPT_AS_ASGIREF": stand_in if by_variable else "",
+    }
 
 
 def asked(url: str) -> list[Any]:
+    """What a browser gets: pages with its cookies, a form, a consumer's page, and two WebSockets."""
     with httpx.Client(base_url=url, timeout=30) as client:
         answers: list[Any] = []
         for page in PAGES:
             answer = client.get(page)
-            answers.append([page, answer.status_code, answer.text, answer.headers.get("x-sync")])
+            assert answer.status_code == 200, answer.text
+            answers.append([page, answer.text, answer.headers.get("x-sync"), answer.headers.get("x-async")])
         form = client.post("/class", data={"a": "1"}, files={"file": b"content"})
-        return [*answers, form.json()]
+        answers += [form.json(), client.post("/page", content=b"body").text]
+    ws = url.replace("http:", "ws:")
+    with connect(f"{ws}/echo") as echo:
+        echo.send("hello")
+        answers.append(echo.recv(timeout=30))
+    with connect(f"{ws}/room") as one, connect(f"{ws}/room") as other:
+        one.send('{"said": "hello"}')
+        answers += [one.recv(timeout=30), other.recv(timeout=30)]
+    return answers
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's, with its tables."""
+    folder = tmp_path_factory.mktemp("database")
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "PROJECT_FOLDER": str(folder)}
+    migrate = [sys.executable, "-m", f"{SITES}.manage", "migrate", "-v0"]
+    subprocess.run(migrate, check=True, env=variables, timeout=60)
+    return folder / "db.sqlite3"
 
 
 @pytest.mark.server
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("server", SERVERS)
-def test_each_server_gives_the_same_with_both(server: str, tmp_path: Path) -> None:
-    """Page for page; none of them fails."""
-    found = {}
-    for name, stand_in in (("asgiref", False), ("asgiadapt", True)):
-        folder = tmp_path / name
-        folder.mkdir()
-        with served(server, stand_in, folder) as running:
-            found[name] = asked(running.url)
-            if server in ("uvicorn", "daphne"):
-                found[name].append(httpx.post(f"{running.url}/page", content=b"body", timeout=30).text)
-            running.check_output()
+def test_each_server_gives_the_same_with_both(server: str, database: Path, tmp_path: Path) -> None:
+    """Page for page, message for message."""
+    with contextlib.ExitStack() as stack:
+        running = {}
+        for name, stand_in in STAND_IN.items():
+            folder = tmp_path / name
+            folder.mkdir()
+            shutil.copy(database, folder)
+            port = free_port()
+            environment = environment_of(server, stand_in, folder)
+            running[name] = stack.enter_context(
+                program(*SERVERS[server], str(port), port=port, path=str(folder), **environment)
+            )
+        found = {name: asked(each.url) for name, each in running.items()}
+        for each in running.values():
+            each.check_output()
     assert found["asgiadapt"] == found["asgiref"]
-    assert all(answer[1] == 200 for answer in found["asgiref"] if isinstance(answer, list))
+    assert found["asgiadapt"][-4:] == [
+        "of a consumer: body",
+        "hello 0 False",
+        *['[{"said": "hello"}, 0]'] * 2,
+    ]
