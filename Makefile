@@ -1,7 +1,7 @@
 # Each command sets up what it needs, below .venv. Another Python: make test PYTHON=python3.12
 PYTHON ?= python3
 
-.PHONY: help demo test lint docs check bench soak fuzz clean
+.PHONY: help demo test lint docs check bench soak fuzz django clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\): ## /  make \1\t/p' Makefile
@@ -37,6 +37,10 @@ soak: ## 10,000 requests on real servers each way, a tenth cut off; 1 GiB up and
 fuzz: ## thousands of generated requests, bodies, applications and nestings of calls
 	@.ci/venv .venv/soak test $(PYTHON)
 	@HYPOTHESIS_PROFILE=fuzz .venv/soak/bin/python -m pytest tests/fuzz --timeout=3600
+
+django: ## all of Django's own test suite, with asgiref and with what stands in for it; half an hour
+	@.ci/venv .venv/soak test $(PYTHON)
+	@.venv/soak/bin/python -m tests.compat.django_suite
 
 clean: ## remove all that these commands have made
 	rm -rf .venv site .coverage*

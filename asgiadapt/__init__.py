@@ -49,6 +49,7 @@ __all__ = [
     "__version__",
     "async_to_sync",
     "cancelled",
+    "install_as_asgiref",
     "iscoroutinefunction",
     "markcoroutinefunction",
     "set_default_loop",

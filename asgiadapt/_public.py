@@ -28,6 +28,7 @@ from asgiadapt._threads.loop_thread import set_default_loop as set_default_loop
 from asgiadapt._threads.workers import PoolStats as PoolStats
 from asgiadapt._threads.workers import WorkerPool as WorkerPool
 from asgiadapt._wsgi_to_asgi import WsgiToAsgi as WsgiToAsgi
+from asgiadapt.compat._install import install_as_asgiref as install_as_asgiref
 
 
 def _rename() -> None:

@@ -109,7 +109,7 @@ class ThreadSensitiveContext:
         return shared
 
 
-class _Options:
+class Options:
     """What `sync_to_async` was asked for."""
 
     __slots__ = ("_executor", "_sensitive", "abandon", "common", "context", "hook", "strand")
@@ -145,9 +145,9 @@ class _Options:
                 "running could not be closed."
             )
 
-    def on_one_thread(self) -> "_Options":
+    def on_one_thread(self) -> "Options":
         """The same for calls that belong together. Their thread is leased, and given back with ``close``."""
-        options = _Options(self._sensitive, self._executor, self.context, False, self.hook)
+        options = Options(self._sensitive, self._executor, self.context, False, self.hook)
         if not self._sensitive and self._executor is None:
             options.strand = Strand()
         if self.context is None:
@@ -193,9 +193,15 @@ class _Options:
             return shared
         return None
 
+    async def leave(self, call: Call, place: Strand | None, *, certain: bool) -> bool:
+        """The task that awaits *call* was cancelled. Returns whether it gets the outcome all the same."""
+        if await call.leave(abandon=self.abandon, certain=certain) and place is not None:
+            place.leave_thread(call)
+        return False
 
-def _awaited(
-    options: _Options, function: Callable[P, R], *, certain: bool = False
+
+def awaited(
+    options: Options, function: Callable[P, R], *, certain: bool = False
 ) -> Callable[P, Coroutine[Any, Any, R]]:
     """*function*, called on a thread; with *certain* also where the caller is cancelled before it begins."""
 
@@ -214,10 +220,9 @@ def _awaited(
                 place.leave_thread(call)
             raise
         except BaseException as cancellation:
-            if await call.leave(abandon=options.abandon, certain=certain) and place is not None:
-                place.leave_thread(call)
-            call.lose(cancellation)
-            raise
+            if not await options.leave(call, place, certain=certain):
+                call.lose(cancellation)
+                raise
         finally:
             if before is not None and call.over:
                 bring_back(before, context)
@@ -234,7 +239,7 @@ def _step(resume: Callable[..., T], *args: Any) -> tuple[bool, T | None]:
         return False, None
 
 
-def _iterated(options: _Options, make: Callable[P, Any]) -> Callable[P, AsyncGenerator[Any, Any]]:
+def _iterated(options: Options, make: Callable[P, Any]) -> Callable[P, AsyncGenerator[Any, Any]]:
     """What *make* gives, each step on a thread when it is asked for, and closed there in the end."""
     options.refuse_to_abandon()
 
@@ -243,7 +248,7 @@ def _iterated(options: _Options, make: Callable[P, Any]) -> Callable[P, AsyncGen
         iterator = make(*args, **kwargs)
         del args, kwargs
         its_thread = options.on_one_thread()
-        step = _awaited(its_thread, _step)
+        step = awaited(its_thread, _step)
         resume: Callable[..., Any] = iterator.__next__
         given: tuple[Any, ...] = ()
         is_open = True
@@ -267,7 +272,7 @@ def _iterated(options: _Options, make: Callable[P, Any]) -> Callable[P, AsyncGen
             given = ()
             try:
                 if is_open and hasattr(iterator, "close"):
-                    await _awaited(its_thread, iterator.close, certain=True)()
+                    await awaited(its_thread, iterator.close, certain=True)()
             finally:
                 its_thread.close()
 
@@ -277,7 +282,7 @@ def _iterated(options: _Options, make: Callable[P, Any]) -> Callable[P, AsyncGen
 class _EnteredInThread(AbstractAsyncContextManager[T, bool | None]):
     """A context manager that is entered and left on a thread."""
 
-    def __init__(self, options: _Options, make: Callable[[], AbstractContextManager[T, bool | None]]) -> None:
+    def __init__(self, options: Options, make: Callable[[], AbstractContextManager[T, bool | None]]) -> None:
         options.refuse_to_abandon()
         self._options = options
         self._its_thread = options
@@ -294,7 +299,7 @@ class _EnteredInThread(AbstractAsyncContextManager[T, bool | None]):
         __traceback_hide__ = __tracebackhide__ = True
         self._its_thread = self._options.on_one_thread()
         try:
-            return await _awaited(self._its_thread, self._enter)()
+            return await awaited(self._its_thread, self._enter)()
         except BaseException as error:
             # Cancelled while it was being entered: the block will not run, and so nobody would leave it.
             if self._manager is not None:
@@ -313,14 +318,14 @@ class _EnteredInThread(AbstractAsyncContextManager[T, bool | None]):
         if manager is None:
             raise RuntimeError("the context manager was not entered")
         try:
-            leave = _awaited(self._its_thread, type(manager).__exit__, certain=True)
+            leave = awaited(self._its_thread, type(manager).__exit__, certain=True)
             return await leave(manager, kind, error, traceback)
         finally:
             self._its_thread.close()
 
 
 def _entered(
-    options: _Options, make: Callable[P, AbstractContextManager[T, bool | None]]
+    options: Options, make: Callable[P, AbstractContextManager[T, bool | None]]
 ) -> Callable[P, AbstractAsyncContextManager[T, bool | None]]:
     options.refuse_to_abandon()
 
@@ -338,7 +343,7 @@ def _manager() -> Iterator[None]:
 _CONTEXT_MANAGER_CODE: Final = code_of(_manager)
 
 
-def _wrapped(options: _Options, func: Any) -> Any:
+def _wrapped(options: Options, func: Any) -> Any:
     if isinstance(func, staticmethod | classmethod):
         return type(func)(_wrapped(options, func.__func__))
     kind = type(func)
@@ -356,7 +361,7 @@ def _wrapped(options: _Options, func: Any) -> Any:
     elif code_of(func) is _CONTEXT_MANAGER_CODE:
         wrapper = _entered(options, cast(Any, func))
     else:
-        wrapper = _awaited(options, func)
+        wrapper = awaited(options, func)
     keep_metadata(wrapper, func)
     return wrapper
 
@@ -473,7 +478,7 @@ def sync_to_async(
     raises `DeadlockError` on the only thread that could run it, and `PoolFull` or `PoolClosed` for a
     `WorkerPool` of yours.
     """
-    options = _Options(thread_sensitive, executor, context, abandon_on_cancel, hook)
+    options = Options(thread_sensitive, executor, context, abandon_on_cancel, hook)
     return partial(_wrapped, options) if func is None else _wrapped(options, func)
 
 

@@ -67,7 +67,7 @@ TARGETS = [
     Target("there and back to the main thread 1.3 times asgiref", "bridge.sandwich", "asgiref", at_least=1.3),
 ]
 PACKAGES = ("asgiref", "a2wsgi", "anyio", "starlette", "flask", "uvicorn", "uvloop", "httptools")
-SERVERS = ("gunicorn", "waitress", "granian")
+SERVERS = ("django", "gunicorn", "waitress", "granian")
 
 
 def main() -> None:

@@ -46,6 +46,14 @@ def _reverse(app: str) -> dict[str, str]:
     }
 
 
+def _django(command: str, app: str) -> dict[str, str]:
+    return {name: f"{command}benchmarks.django_{name}:{app}" for name in ("asgiadapt", "asgiref")}
+
+
+_ON_UVICORN = "uvicorn --host 127.0.0.1 --port {port} --log-level critical --no-access-log --lifespan off "
+_ON_GUNICORN = "gunicorn -b 127.0.0.1:{port} -k gthread --threads 8 --log-level critical "
+
+
 @dataclass(frozen=True)
 class Page:
     title: str
@@ -59,6 +67,18 @@ PAGES = {
     "server.sleep": Page("20 ms of sleep behind uvicorn, and other servers", "/sleep", 5, FLASK),
     "server.stream": Page("4 MiB streamed behind uvicorn, and other servers", "/stream", apps.PAGE, FLASK),
     "server.a2w.hello": Page("ASGI hello behind gunicorn gthread", "/", 5, _reverse("hello")),
+    "server.django.plain": Page(
+        "Django: a plain view behind uvicorn", "/plain", 5, _django(_ON_UVICORN, "asgi")
+    ),
+    "server.django.orm": Page(
+        "Django: an async view with three calls of the ORM behind uvicorn",
+        "/orm",
+        5,
+        _django(_ON_UVICORN, "asgi"),
+    ),
+    "server.django.wsgi": Page(
+        "Django: an async view behind gunicorn gthread", "/async", 5, _django(_ON_GUNICORN, "wsgi")
+    ),
     "server.a2w.starlette": Page("Starlette hello behind gunicorn gthread", "/", 5, _reverse("starlette")),
 }
 CONNECTIONS = 64

@@ -488,7 +488,7 @@ def test_the_limits_that_a_page_names_are_the_defaults(page: str, heading: str, 
 # What the reference tells of; the types have a page and tests of their own.
 PUBLIC = [name for name in asgiadapt.__all__ if name != "__version__"] + [
     f"{module}.{name}"
-    for module in ("testing", "validate")
+    for module in ("compat.a2wsgi", "testing", "validate")
     for name in resolved(f"asgiadapt.{module}").__all__
 ]
 

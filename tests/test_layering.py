@@ -22,7 +22,7 @@ THREADS = {"threading", "_thread", "queue", "_queue", "concurrent", "multiproces
 CONCURRENCY = LOOPS | THREADS | {"contextvars"}
 DYNAMIC = {"importlib", "imp", "runpy"}  # they would get around this check
 RULES_AND_THREADS = {"asgiadapt._sansio", "asgiadapt._threads"}
-EVERYWHERE = PUBLIC | DYNAMIC
+EVERYWHERE = PUBLIC | DYNAMIC | {"asgiadapt.compat"}
 
 # part of the package -> what it may not import, anywhere in its text
 FORBIDDEN = {
@@ -75,6 +75,14 @@ FORBIDDEN = {
     "_local.py": EVERYWHERE | GATEWAYS | {"queue", "asgiadapt._sansio"},
     "_markers.py": EVERYWHERE | GATEWAYS | BRIDGES | THREADS | RULES_AND_THREADS,
     "_public.py": DYNAMIC | CONCURRENCY | RULES_AND_THREADS - {"asgiadapt._threads"},
+    # The translations stand on the public names, on what a call of `sync_to_async` is, and on one rule.
+    "compat/__init__.py": EVERYWHERE | CONCURRENCY | GATEWAYS | BRIDGES | RULES_AND_THREADS,
+    "compat/_install.py": PUBLIC | CONCURRENCY | GATEWAYS | BRIDGES | RULES_AND_THREADS,
+    "compat/a2wsgi.py": DYNAMIC | GATEWAYS | BRIDGES | RULES_AND_THREADS,
+    "compat/asgiref": DYNAMIC
+    | GATEWAYS
+    | BRIDGES - {"asgiadapt._sync_to_async"}
+    | {"trio", "anyio", "uvloop", "asgiadapt._threads", "asgiadapt._errors", "asgiadapt._markers"},
     "_version.py": EVERYWHERE | CONCURRENCY | GATEWAYS | RULES_AND_THREADS,
 }
 ALLOWED_PACKAGES = {"asgiadapt"}
@@ -172,6 +180,16 @@ def test_nothing_but_the_standard_library_is_imported(file: Path) -> None:
         ("_wsgi_to_asgi.py", "import _thread", {"_thread"}),
         ("_wsgi_exchange.py", "async def f():\n    import trio", {"trio"}),
         ("_wsgi_exchange.py", "from asyncio import Future", {"asyncio", "asyncio.Future"}),
+        (
+            "_threads",
+            "from asgiadapt.compat import asgiref",
+            {"asgiadapt.compat", "asgiadapt.compat.asgiref"},
+        ),
+        (
+            "compat/asgiref",
+            "from asgiadapt._local import Local",
+            {"asgiadapt._local", "asgiadapt._local.Local"},
+        ),
     ],
 )
 def test_the_check_sees_what_is_wrong(part: str, source: str, found: set[str]) -> None:

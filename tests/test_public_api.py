@@ -34,7 +34,7 @@ def test_the_public_submodules() -> None:
     folder = files(asgiadapt)
     names = {entry.name.removesuffix(".py") for entry in folder.iterdir()}
     public = {name for name in names if not name.startswith("_") and name != "py.typed"}
-    assert public == {"testing", "typing", "validate"}
+    assert public == {"compat", "testing", "typing", "validate"}
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -59,6 +59,10 @@ class Origin:
         if self.pool is not None:
             self.pool.take_thread_back()
 
+    def waits_inside(self) -> bool:
+        """Whether the sync code waits for async code."""
+        return self._inner is not None
+
     def task_inside(self) -> Any:
         """The task of what the sync code waits for, or none."""
         return getattr(self._inner, "task", None)
@@ -240,8 +244,7 @@ class Call(Origin):
         A call that has not begun never will, unless it is *certain*. Otherwise what it waits for itself is
         cancelled; then the task waits for the end all the same, or abandons the call.
         """
-        if not certain and _taken(self._begin):
-            self._let_go()
+        if not certain and self.withdraw():
             return False
         self.cancel_inside()
         if abandon:
@@ -252,10 +255,14 @@ class Call(Origin):
     def abandon(self) -> bool:
         """Wait for it no longer; false where it has ended already."""
         self.cancelled = True
-        if _taken(self._begin):
-            self._let_go()
+        return not self.withdraw() and _taken(self._end)
+
+    def withdraw(self) -> bool:
+        """Let it never begin; false where it has begun."""
+        if not _taken(self._begin):
             return False
-        return _taken(self._end)
+        self._let_go()
+        return True
 
     def lose(self, cancellation: BaseException) -> None:
         """*cancellation* is raised instead of the outcome; an error stays with it."""

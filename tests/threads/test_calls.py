@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from asgiadapt import PoolClosed, WorkerPool
-from asgiadapt._threads.calls import call_on_worker
+from asgiadapt._threads.calls import Origin, call_on_worker
 from asgiadapt._threads.loops import AsyncioLoop
 
 
@@ -60,3 +60,18 @@ async def test_a_caller_that_is_cancelled_leaves_the_worker_usable() -> None:
         release.set()
         assert await call_on_worker(pool, this_loop(), lambda: "next") == "next"
         await asyncio.sleep(0)
+
+
+async def test_an_origin_knows_whether_its_sync_code_waits() -> None:
+    """From the moment when it begins to wait, to the end of that."""
+
+    class Inner:
+        def cancel(self) -> None:
+            """Nothing cancels it."""
+
+    origin = Origin(this_loop())
+    assert not origin.waits_inside()
+    origin.begin_to_wait(Inner())
+    assert origin.waits_inside()
+    origin.end_to_wait()
+    assert not origin.waits_inside()

@@ -1,0 +1,5 @@
+"""``asgiref.local``."""
+
+from asgiadapt import Local
+
+__all__ = ["Local"]
