@@ -23,6 +23,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """Plugins that are imported now ask the collector who refers to what."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def _no_worker_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Close every pool that the test has made; all of their threads have to leave."""
