@@ -10,7 +10,7 @@ from asgiadapt.compat.asgiref.compatibility import guarantee_single_callable
 
 __all__ = ["StatelessServer", "guarantee_single_callable", "logger"]
 
-logger = logging.getLogger("asgiref.server")
+logger: logging.Logger = logging.getLogger("asgiref.server")
 
 
 class StatelessServer:
@@ -22,7 +22,7 @@ class StatelessServer:
     `application_checker_interval` seconds, and their errors given to `application_exception`.
     """
 
-    application_checker_interval = 0.1
+    application_checker_interval: float = 0.1
 
     def __init__(self, application: Any, max_applications: int = 1000) -> None:
         self.application = application

@@ -62,7 +62,7 @@ class AsyncToSync(Generic[P, R]):
         self.awaitable = awaitable
         self.force_new_loop = force_new_loop
         if inspect.ismethod(awaitable) or inspect.isbuiltin(awaitable):
-            self.__self__ = awaitable.__self__
+            self.__self__: Any = awaitable.__self__
         self._call: Callable[..., Any] | None = None
         if _is_async(awaitable):
             self._call = asgiadapt.async_to_sync(awaitable, force_new_loop=force_new_loop)
@@ -162,13 +162,12 @@ class SyncToAsync(Generic[P, R]):
         self._thread_sensitive = thread_sensitive
         self._executor = executor
         if hasattr(function, "__self__"):
-            self.__self__ = getattr(function, "__self__")  # noqa: B009  unknown to checkers
+            self.__self__: Any = getattr(function, "__self__")  # noqa: B009  unknown to checkers
         markcoroutinefunction(self)
         # Derived classes have their own; tools that watch programs put one into the class itself.
         handled = type(self).thread_handler is not _THREAD_HANDLER
-        self._call: Callable[..., Coroutine[Any, Any, R]] = awaited(
-            _Options(thread_sensitive, executor, context), self._call_handled if handled else func
-        )
+        called: Callable[..., R] = self._call_handled if handled else func
+        self._call = awaited(_Options(thread_sensitive, executor, context), called)
         self._handled = handled
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:

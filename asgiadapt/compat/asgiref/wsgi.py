@@ -49,7 +49,7 @@ class WsgiToAsgiInstance:
     def __init__(self, wsgi_application: Any, duplicate_header_limit: int = 100) -> None:
         self.wsgi_application = wsgi_application
         self.duplicate_header_limit = duplicate_header_limit
-        self.response_started = False
+        self.response_started: bool = False
         self._environ: dict[str, Any] = {}
         self.response_content_length: int | None = None
 
