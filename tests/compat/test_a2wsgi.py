@@ -8,7 +8,7 @@ from typing import Any
 import a2wsgi
 import pytest
 
-from asgiadapt import AsgiToWsgi, WsgiToAsgi
+import asgiadapt
 from asgiadapt.compat import a2wsgi as ours
 
 both = pytest.mark.parametrize("library", [a2wsgi, ours], ids=["a2wsgi", "asgiadapt"])
@@ -177,8 +177,8 @@ def test_a_time_limit_of_the_application_s_own_is_its_error() -> None:
 def test_they_are_our_adapters() -> None:
     """With the limits that were given."""
     middleware = ours.WSGIMiddleware(hello, workers=3)
-    assert isinstance(middleware, WsgiToAsgi)
+    assert isinstance(middleware, asgiadapt.WsgiToAsgi)
     assert (middleware.pool.max_workers, middleware.app, middleware.send_queue_size) == (3, hello, 10)
     other = ours.ASGIMiddleware(hello_async, 2.5)
-    assert isinstance(other, AsgiToWsgi)
+    assert isinstance(other, asgiadapt.AsgiToWsgi)
     assert (other.app, other.wait_time) == (hello_async, 2.5)
