@@ -2,16 +2,16 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 from asgiadapt._errors import ApplicationOrderError, ClientDisconnected, StartupFailed
-from asgiadapt._testing_request import Headers, Response, scope_of, text_headers
+from asgiadapt._testing_call import Application, Call, News
+from asgiadapt._testing_request import Headers, Response, scope_of, socket_scope_of, text_headers
+from asgiadapt._testing_websocket import AsgiWebSocket
 from asgiadapt.validate import validator
 
-# Loose, since applications annotate it in many ways.
-_Application: TypeAlias = Callable[..., Any]
 _Body: TypeAlias = bytes | Iterable[bytes] | AsyncIterable[bytes]
 
 
@@ -30,7 +30,7 @@ class AsgiClient:
         timeout: seconds that each step may take before it is given up with TimeoutError. None: no limit.
     """
 
-    def __init__(self, app: _Application, *, validate: bool = False, timeout: float | None = 5.0) -> None:
+    def __init__(self, app: Application, *, validate: bool = False, timeout: float | None = 5.0) -> None:
         self.state: dict[str, Any] = {}
         self._app = validator(app) if validate else app
         self._timeout: Final = timeout
@@ -82,70 +82,22 @@ class AsgiClient:
             await exchange.ended()
         return Response(exchange.status, exchange.headers, content)
 
+    def websocket(
+        self,
+        path: str,
+        *,
+        subprotocols: Sequence[str] = (),
+        headers: Headers = (),
+        buffer: int = 0,
+        **scope: Any,
+    ) -> AsgiWebSocket:
+        """A WebSocket connection, opened in an ``async with`` block.
 
-class _News:
-    """Wakes those who wait until something holds."""
-
-    def __init__(self) -> None:
-        self._waiters: set[asyncio.Future[None]] = set()
-
-    def tell(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._waiters.discard(waiter)
-
-
-class _Task:
-    """A call of the application, and those who wait for what it does."""
-
-    def __init__(self, timeout: float | None) -> None:
-        self.news: Final = _News()
-        self._timeout = timeout
-        self._task: asyncio.Task[None] | None = None
-        self.error: BaseException | None = None  # that the call has raised
-
-    def call(self, app: _Application, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        async def run() -> None:
-            try:
-                await app(scope, receive, send)
-            except BaseException as error:
-                # For the test to raise; as the task's, asyncio would make another one of some.
-                self.error = error
-
-        self._task = asyncio.create_task(run())
-        self._task.add_done_callback(lambda task: self.news.tell())
-
-    def is_over(self) -> bool:
-        return self._task is not None and self._task.done()
-
-    async def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for *condition*; TimeoutError with *what* it has not done."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self.news.until(condition)
-        except TimeoutError:
-            raise TimeoutError(f"the application has not {what} within {self._timeout} s.") from None
-
-    async def until_over(self) -> None:
-        """Wait for the end of the call, and cancel it where that takes too long."""
-        try:
-            await self.until(self.is_over, "ended")
-        finally:
-            await self.cancel()
-
-    async def cancel(self) -> None:
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        ``send`` in the application waits for as long as more than *buffer* messages have not been taken.
+        What else is given replaces entries of the scope.
+        """
+        head = socket_scope_of(path, headers, subprotocols, {"state": self.state.copy(), **scope})
+        return AsgiWebSocket(self._app, head, buffer, self._timeout)
 
 
 class AsgiExchange:
@@ -159,23 +111,21 @@ class AsgiExchange:
     """
 
     def __init__(
-        self, app: _Application, scope: dict[str, Any], body: _Body, buffer: int, timeout: float | None
+        self, app: Application, scope: dict[str, Any], body: _Body, buffer: int, timeout: float | None
     ) -> None:
         self.messages: list[dict[str, Any]] = []
         self._app = app
         self._scope = scope
         self._buffer = buffer
-        self._call = _Task(timeout)
+        self._call = Call(timeout)
         self._news = self._call.news
         self._body = _RequestBody(body, self._news)
         self._start: dict[str, Any] | None = None
         self._chunks: deque[bytes] = deque()  # sent, and not taken
         self._complete = self._gone = False
-        self._refusal: ClientDisconnected | None = None
-        self._raised = False  # the application's error was, to the test
 
     async def __aenter__(self) -> Self:
-        self._call.call(self._app, self._scope, self._receive, self._send)
+        self._call.begin(self._app, self._scope, self._receive, self._send)
         return self
 
     async def __aexit__(
@@ -184,15 +134,9 @@ class AsgiExchange:
         if not self._complete:
             self.disconnect()
         try:
-            await self._call.until_over()
-        except TimeoutError:
-            # What has failed in the block comes first.
-            if error is None:
-                raise
+            await self._call.finish(error)
         finally:
             await self._body.close()
-        if error is None and not self._raised:
-            self._raise_error()
 
     # For the test
 
@@ -254,19 +198,12 @@ class AsgiExchange:
     async def ended(self) -> None:
         """Wait until the application has returned; raises what it has raised."""
         await self._call.until(self._call.is_over, "ended")
-        self._raise_error()
-
-    def _raise_error(self) -> None:
-        error = self._call.error
-        # That the client has gone is no news to the test.
-        if error is not None and error is not self._refusal:
-            self._raised = True
-            raise error
+        self._call.raise_error()
 
     def _raise_end(self) -> None:
         """The call is over and the response is not complete."""
-        self._raise_error()
-        self._raised = True
+        self._call.raise_error()
+        self._call.reported = True
         raise ApplicationOrderError(
             "the application returned without a response that is complete; send http.response.start, and "
             "http.response.body to its end."
@@ -282,7 +219,7 @@ class AsgiExchange:
         if self._complete:
             return  # ASGI HTTP, "Response Body": ignored
         if self._gone:
-            raise self._refuse()
+            raise self._call.refuse()
         self.messages.append(dict(message))
         kind = message["type"]
         if kind == "http.response.start":
@@ -305,19 +242,13 @@ class AsgiExchange:
         self._chunks.append(chunk)
         self._news.tell()
         await self._news.until(lambda: len(self._chunks) <= self._buffer or self._gone)
-        if self._gone:
-            raise self._refuse()
+        if len(self._chunks) > self._buffer:
+            raise self._call.refuse()
 
     def _end_where(self, complete: bool) -> None:
         if complete:
             self._complete = True
             self._news.tell()
-
-    def _refuse(self) -> ClientDisconnected:
-        # ASGI HTTP 2.4, "Disconnected Client". One for all, so that it is known again.
-        if self._refusal is None:
-            self._refusal = ClientDisconnected("the client has gone; give the response up.")
-        return self._refusal
 
 
 _BODIES: Final = ("http.response.body", "http.response.zerocopysend", "http.response.pathsend")
@@ -326,7 +257,7 @@ _BODIES: Final = ("http.response.body", "http.response.zerocopysend", "http.resp
 class _RequestBody:
     """The events of a request's body, made when they are asked for."""
 
-    def __init__(self, body: _Body, news: _News) -> None:
+    def __init__(self, body: _Body, news: News) -> None:
         self._news = news
         self._pieces = None if isinstance(body, bytes) else _pieces_of(body)
         # What was pulled and not given: a receive() that is cancelled loses nothing.
@@ -389,19 +320,19 @@ def _pieces_of(body: Iterable[bytes] | AsyncIterable[bytes]) -> AsyncIterator[by
 class _Lifespan:
     """The lifespan of an application, in a task of its own."""
 
-    def __init__(self, app: _Application, state: dict[str, Any], timeout: float | None) -> None:
+    def __init__(self, app: Application, state: dict[str, Any], timeout: float | None) -> None:
         self._app = app
         self._scope = {
             "type": "lifespan",
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": state,
         }
-        self._call = _Task(timeout)
+        self._call = Call(timeout)
         self._events = ["lifespan.startup"]  # that are due
         self._answers: dict[str, dict[str, Any]] = {}
 
     async def start(self) -> None:
-        self._call.call(self._app, self._scope, self._receive, self._send)
+        self._call.begin(self._app, self._scope, self._receive, self._send)
         failure = await self._answer("startup")
         if failure is not None:
             await self._call.until_over()

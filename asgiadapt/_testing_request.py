@@ -1,6 +1,6 @@
 """What the test clients for ASGI and WSGI share: the head of a request, and a response that has ended."""
 
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 from urllib.parse import quote, unquote
@@ -67,6 +67,33 @@ def scope_of(
         "client": ("127.0.0.1", 50000),
         "server": ("testserver", 80),
         "extensions": {},
+        **changes,
+    }
+
+
+# RFC 6455, 4.1. Of a handshake that has succeeded, nobody looks at the key again.
+_HANDSHAKE: Final = [
+    (b"connection", b"Upgrade"),
+    (b"upgrade", b"websocket"),
+    (b"sec-websocket-version", b"13"),
+    (b"sec-websocket-key", b"dGVzdCBvZiBhc2dpYWRhcA=="),
+]
+
+
+def socket_scope_of(
+    path: str, headers: Headers, subprotocols: Sequence[str], changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The ``websocket`` scope of a handshake; the rest as for `scope_of`."""
+    scope = scope_of("GET", path, headers, b"", {})
+    del scope["method"]
+    offered = [(b"sec-websocket-protocol", ", ".join(subprotocols).encode("latin-1"))] if subprotocols else []
+    return {
+        **scope,
+        "type": "websocket",
+        "scheme": "ws",
+        "headers": [*scope["headers"], *_HANDSHAKE, *offered],
+        "subprotocols": list(subprotocols),
+        "extensions": {"websocket.http.response": {}},
         **changes,
     }
 

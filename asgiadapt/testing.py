@@ -3,12 +3,14 @@
 from asgiadapt._testing_asgi import AsgiClient, AsgiExchange
 from asgiadapt._testing_communicator import ApplicationCommunicator
 from asgiadapt._testing_request import Response
+from asgiadapt._testing_websocket import AsgiWebSocket
 from asgiadapt._testing_wsgi import WsgiClient, WsgiExchange
 
 __all__ = [
     "ApplicationCommunicator",
     "AsgiClient",
     "AsgiExchange",
+    "AsgiWebSocket",
     "Response",
     "WsgiClient",
     "WsgiExchange",

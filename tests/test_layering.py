@@ -45,6 +45,13 @@ FORBIDDEN = {
     | THREADS
     | RULES_AND_THREADS
     | {"trio", "anyio", "uvloop", "contextvars"},
+    "_testing_call.py": EVERYWHERE
+    | GATEWAYS
+    | BRIDGES
+    | THREADS
+    | RULES_AND_THREADS
+    | {"trio", "anyio", "uvloop", "contextvars"},
+    "_testing_websocket.py": EVERYWHERE | CONCURRENCY | GATEWAYS | BRIDGES | RULES_AND_THREADS,
     "_testing_communicator.py": EVERYWHERE
     | GATEWAYS
     | BRIDGES

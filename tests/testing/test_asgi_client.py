@@ -294,6 +294,16 @@ async def test_a_send_that_waits_learns_that_the_client_has_gone() -> None:
     assert app.through == [0]
 
 
+async def test_a_send_whose_chunk_was_taken_has_succeeded() -> None:
+    """Although the client goes at once; the next one raises."""
+    app = Counts(5)
+    async with AsgiClient(app).stream("GET", "/") as exchange:
+        assert await exchange.chunk() == b"0"
+        exchange.disconnect()
+    assert isinstance(app.error, ClientDisconnected)
+    assert app.through == [0]
+
+
 async def test_the_end_of_the_block_is_a_disconnect() -> None:
     """Where the response is not complete."""
     app = Counts(5)
