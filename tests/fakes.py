@@ -1,7 +1,8 @@
 """An ASGI server in process, for one request at a time or many, which plays the client too.
 
-It is as strict as a server may be: a wrong event fails the test. Where it differs from real servers, the
-tests in ``servers`` show it.
+Unlike `asgiadapt.testing.AsgiClient`, it gives whatever events the test feeds, holds ``send()`` back and lets
+it fail, and looks for tasks that are left. What the application sends is for the validator to judge; see
+``validated``. Where it differs from real servers, the tests in ``servers`` show it.
 """
 
 import asyncio
@@ -83,12 +84,11 @@ class Connection:
         self.scope = scope
         self.answer = Answer()
         self.receives = 0
-        self.receiving = 0
+        self.receiving = False
         self.gate = asyncio.Event()
         self.gate.set()
         self.send_error: BaseException | None = None
         self.task: asyncio.Task[Any]
-        self.returned = False
         self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._news = asyncio.Condition()
 
@@ -108,14 +108,12 @@ class Connection:
         self.feed({"type": "http.disconnect"})
 
     async def receive(self) -> dict[str, Any]:
-        assert self.receiving == 0, "two receive() at a time"
-        assert not self.returned, "receive() after the call has returned"
         self.receives += 1
-        self.receiving += 1
+        self.receiving = True
         try:
             event = await self._incoming.get()
         finally:
-            self.receiving -= 1
+            self.receiving = False
         if event["type"] == "http.disconnect":
             self._incoming.put_nowait(event)
         if "raises" in event:
@@ -123,35 +121,12 @@ class Connection:
         return event
 
     async def send(self, event: dict[str, Any]) -> None:
-        assert not self.returned, f"{event['type']} after the call has returned"
         await self.gate.wait()
         if self.send_error is not None:
             raise self.send_error
-        self._check(event)
         self.answer.events.append(event)
         async with self._news:
             self._news.notify_all()
-
-    def _check(self, event: dict[str, Any]) -> None:
-        kind = event["type"]
-        assert not self.answer.complete or kind == "http.response.trailers", f"{kind} after the end"
-        offered = self.scope.get("extensions") or {}
-        if kind == "http.response.start":
-            assert not self.answer.started, "two starts"
-            assert type(event["status"]) is int
-            for name, value in event["headers"]:
-                assert type(name) is bytes
-                assert type(value) is bytes
-                assert name == name.lower()
-        elif kind == "http.response.early_hint":
-            assert kind in offered
-            assert not self.answer.started
-        elif kind == "http.response.body":
-            assert self.answer.started, "body before start"
-            assert isinstance(event.get("body", b""), bytes)
-        else:
-            assert kind in offered, f"{kind} was not offered"
-            assert self.answer.started
 
     async def until(self, condition: Callable[[Answer], bool]) -> Answer:
         """Wait until the client has got so much that *condition* holds."""
@@ -191,14 +166,7 @@ async def connection(
     opened = Connection(scope_for(**scope))
     if body is not None:
         opened.feed_body(*body)
-
-    async def call() -> Any:
-        try:
-            return await app(opened.scope, opened.receive, opened.send)
-        finally:
-            opened.returned = True
-
-    opened.task = asyncio.create_task(call())
+    opened.task = asyncio.create_task(app(opened.scope, opened.receive, opened.send))
     try:
         async with asyncio.timeout(PATIENCE):
             yield opened

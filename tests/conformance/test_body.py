@@ -168,7 +168,7 @@ async def test_the_events_decide_where_the_body_ends(_rule: None, options: dict[
 @MODES
 @rule("W2A-BODY-18")
 async def test_one_event_is_awaited_at_a_time(_rule: None, options: dict[str, Any]) -> None:
-    """By whoever reads, and whoever asks after the client, at the same time (the fake checks it)."""
+    """By whoever reads, and whoever asks after the client, at the same time (the validator checks it)."""
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [])

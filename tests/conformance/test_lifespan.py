@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from asgiadapt import ServerError, WorkerPool
+from asgiadapt import ServerError, StartupFailed, WorkerPool
+from asgiadapt.testing import AsgiClient
 from tests.apps import Keeps, says_hello
 from tests.conformance.rules import rule
 from tests.fakes import Protocol, request
@@ -22,10 +23,8 @@ def lifespan(app: Any, **changes: Any) -> Protocol:
 async def test_the_application_is_not_called_for_lifespan(_rule: None) -> None:
     """It knows requests only."""
     app = Keeps()
-    protocol = lifespan(WsgiToAsgi(app))
-    protocol.feed("lifespan.startup")
-    protocol.feed("lifespan.shutdown")
-    assert await protocol.task is None
+    async with AsgiClient(WsgiToAsgi(app)):
+        pass
     assert app.calls == 0
 
 
@@ -82,11 +81,8 @@ async def test_shutdown_releases_the_own_threads(_rule: None) -> None:
 
     adapter = WsgiToAsgi(app, on_shutdown=lambda: None)  # which takes a thread, too
     slow = asyncio.create_task(request(adapter, path="/slow"))
-    await request(adapter)
-    protocol = lifespan(adapter)
-    protocol.feed("lifespan.startup")
-    protocol.feed("lifespan.shutdown")
-    await protocol.task
+    async with AsgiClient(adapter) as client:
+        await client.request("GET", "/")
     while adapter.pool.stats().threads > 1:
         await asyncio.sleep(0)
     release.set()
@@ -100,11 +96,8 @@ async def test_shutdown_leaves_a_shared_pool_alone() -> None:
     """Others may be using it."""
     with WorkerPool(2) as pool:
         adapter = WsgiToAsgi(says_hello, pool=pool)
-        await request(adapter)
-        protocol = lifespan(adapter)
-        protocol.feed("lifespan.startup")
-        protocol.feed("lifespan.shutdown")
-        await protocol.task
+        async with AsgiClient(adapter) as client:
+            await client.request("GET", "/")
         assert pool.stats().threads == 1
 
 
@@ -188,16 +181,10 @@ async def test_hooks_run_at_start_up_and_shutdown() -> None:
         await asyncio.sleep(0)
         places.append(("stop", threading.get_ident()))
 
-    protocol = lifespan(WsgiToAsgi(says_hello, on_startup=start, on_shutdown=stop))
-    protocol.feed("lifespan.startup")
-    while not protocol.sent:
-        await asyncio.sleep(0)
-    assert [place[0] for place in places] == ["start"]
-    assert places[0][1] != threading.get_ident()
-    protocol.feed("lifespan.shutdown")
-    await protocol.task
-    assert places[1] == ("stop", threading.get_ident())
-    assert protocol.sent[-1] == {"type": "lifespan.shutdown.complete"}
+    async with AsgiClient(WsgiToAsgi(says_hello, on_startup=start, on_shutdown=stop)):
+        assert [place[0] for place in places] == ["start"]
+        assert places[0][1] != threading.get_ident()
+    assert places[1:] == [("stop", threading.get_ident())]
 
 
 async def test_a_hook_may_give_something_to_await() -> None:
@@ -207,13 +194,8 @@ async def test_a_hook_may_give_something_to_await() -> None:
     async def start() -> None:
         done.append(threading.get_ident())
 
-    protocol = lifespan(WsgiToAsgi(says_hello, on_startup=lambda: start()))
-    protocol.feed("lifespan.startup")
-    while not protocol.sent:
-        await asyncio.sleep(0)
-    assert done == [threading.get_ident()]
-    protocol.feed("lifespan.shutdown")
-    await protocol.task
+    async with AsgiClient(WsgiToAsgi(says_hello, on_startup=lambda: start())):
+        assert done == [threading.get_ident()]
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -267,12 +249,8 @@ class AsyncHook:
 async def test_an_async_hook_is_awaited_whatever_its_kind(wrap: Any) -> None:
     """On the loop; a coroutine that nobody awaits would be a hook that did not run."""
     hook = AsyncHook()
-    protocol = lifespan(WsgiToAsgi(says_hello, on_startup=wrap(hook)))
-    protocol.feed("lifespan.startup")
-    protocol.feed("lifespan.shutdown")
-    await protocol.task
-    assert hook.ran_on == [threading.get_ident()]
-    assert protocol.sent[0] == {"type": "lifespan.startup.complete"}
+    async with AsgiClient(WsgiToAsgi(says_hello, on_startup=wrap(hook))):
+        assert hook.ran_on == [threading.get_ident()]
 
 
 async def test_no_shutdown_hook_runs_after_a_failed_start_up() -> None:
@@ -283,11 +261,9 @@ async def test_no_shutdown_hook_runs_after_a_failed_start_up() -> None:
         raise ValueError("no database")
 
     adapter = WsgiToAsgi(says_hello, on_startup=fails, on_shutdown=lambda: calls.append("stop"))
-    protocol = lifespan(adapter)
-    protocol.feed("lifespan.startup")
-    protocol.feed("lifespan.shutdown")
-    await protocol.task
-    assert [event["type"] for event in protocol.sent] == ["lifespan.startup.failed"]
+    with pytest.raises(StartupFailed, match="ValueError: no database"):
+        async with AsgiClient(adapter):
+            pass
     assert calls == []
 
 
@@ -295,11 +271,9 @@ async def test_a_hook_that_no_worker_can_take_is_reported_to_the_server() -> Non
     """The pool was closed before."""
     with WorkerPool(1) as pool:
         adapter = WsgiToAsgi(says_hello, pool=pool, on_startup=lambda: None)
-    protocol = lifespan(adapter)
-    protocol.feed("lifespan.startup")
-    await protocol.task
-    assert protocol.sent[0]["type"] == "lifespan.startup.failed"
-    assert "PoolClosed" in protocol.sent[0]["message"]
+    with pytest.raises(StartupFailed, match="PoolClosed"):
+        async with AsgiClient(adapter):
+            pass
 
 
 async def test_own_threads_leave_after_a_failed_shutdown_too() -> None:
@@ -309,11 +283,9 @@ async def test_own_threads_leave_after_a_failed_shutdown_too() -> None:
         raise ValueError("no database")
 
     adapter = WsgiToAsgi(says_hello, on_shutdown=fails)
-    await request(adapter)
-    protocol = lifespan(adapter)
-    protocol.feed("lifespan.startup")
-    protocol.feed("lifespan.shutdown")
-    await protocol.task
+    with pytest.raises(RuntimeError, match="no database"):
+        async with AsgiClient(adapter) as client:
+            await client.request("GET", "/")
     while adapter.pool.stats().threads:
         await asyncio.sleep(0)
     assert (await request(adapter)).body == b"hello"

@@ -1937,7 +1937,7 @@ async def test_nothing_is_sent_after_the_call_has_returned(_rule: None) -> None:
 
 @rule("W2A-RESP-69")
 async def test_the_call_returns_none(_rule: None) -> None:
-    """The fake checks it for every call; here for the one that has a value to return."""
+    """The validator checks it for every call; here for the one that has a value to return."""
     async with connection(WsgiToAsgi(echoes), body=[b"x"], method="POST") as opened:
         assert (await opened.result()).complete
 

@@ -4,15 +4,18 @@ from typing import Any
 
 import pytest
 
+from asgiadapt.testing import AsgiClient, AsgiWebSocket
 from tests.apps import Keeps, says_hello
 from tests.conformance.rules import rule
 from tests.fakes import Protocol
 from tests.validated import OF_SERVERS, WsgiToAsgi
 
+SCOPE = {"type": "websocket", "asgi": {"version": "3.0"}, "path": "/", "headers": []}
 
-def websocket(app: Any, version: str | None = "2.3", **changes: Any) -> Protocol:
+
+def websocket(app: Any, version: str | None = "2.3", **changes: Any) -> AsgiWebSocket:
     asgi = {"version": "3.0"} if version is None else {"version": "3.0", "spec_version": version}
-    return Protocol(app, {"type": "websocket", "asgi": asgi, "path": "/", "headers": [], **changes})
+    return AsgiClient(app).websocket("/", asgi=asgi, **changes)
 
 
 @rule("W2A-WS-01")
@@ -20,9 +23,8 @@ async def test_the_application_is_not_called_for_websockets(_rule: None) -> None
     """It knows requests only; no worker is taken."""
     app = Keeps()
     adapter = WsgiToAsgi(app)
-    protocol = websocket(adapter)
-    protocol.feed("websocket.connect")
-    assert await protocol.task is None
+    async with websocket(adapter) as socket:
+        await socket.ended()
     assert app.calls == 0
     assert adapter.pool.stats().threads == 0
 
@@ -42,10 +44,11 @@ async def test_the_application_is_not_called_for_websockets(_rule: None) -> None
 )
 async def test_the_handshake_is_refused(version: str | None, has_reason: bool) -> None:
     """By one close before any accept, which servers answer with 403."""
-    protocol = websocket(WsgiToAsgi(says_hello, ignore={"scope-asgi"}), version)
-    protocol.feed("websocket.connect")
-    await protocol.task
-    (close,) = protocol.sent
+    async with websocket(WsgiToAsgi(says_hello, ignore={"scope-asgi"}), version) as socket:
+        with pytest.raises(ConnectionRefusedError, match="403"):
+            await socket.accepted()
+        await socket.ended()
+    (close,) = socket.messages
     assert close["type"] == "websocket.close"
     assert ("reason" in close) == has_reason
     assert type(close.get("reason", "")) is str
@@ -70,7 +73,7 @@ async def test_a_scope_without_a_version_is_an_old_one(scope: dict[str, Any]) ->
 @rule("W2A-WS-03")
 async def test_nothing_is_sent_before_the_client_connects_and_nothing_after_the_close(_rule: None) -> None:
     """The call waits for the first event, answers it and returns, whatever else is there."""
-    protocol = websocket(WsgiToAsgi(says_hello))
+    protocol = Protocol(WsgiToAsgi(says_hello), SCOPE)
     assert await protocol.settled() == []
     protocol.feed("websocket.connect")
     protocol.feed("websocket.receive")
@@ -81,16 +84,16 @@ async def test_nothing_is_sent_before_the_client_connects_and_nothing_after_the_
 @rule("W2A-WS-04")
 async def test_a_client_that_has_left_gets_nothing(_rule: None) -> None:
     """The call returns without sending."""
-    protocol = websocket(WsgiToAsgi(says_hello, ignore={"event-order"}))
+    protocol = Protocol(WsgiToAsgi(says_hello, ignore={"event-order"}), SCOPE)
     protocol.feed("websocket.disconnect", code=1006)
     await protocol.task
     assert protocol.sent == []
 
 
+@pytest.mark.parametrize("offered", [{"websocket.http.response": {}}, {}])
 @rule("W2A-WS-05")
-async def test_a_denial_response_is_not_mixed_with_the_close(_rule: None) -> None:
+async def test_a_denial_response_is_not_mixed_with_the_close(_rule: None, offered: dict[str, Any]) -> None:
     """Where the server offers one, the close alone is sent all the same."""
-    protocol = websocket(WsgiToAsgi(says_hello), extensions={"websocket.http.response": {}})
-    protocol.feed("websocket.connect")
-    await protocol.task
-    assert await protocol.settled() == ["websocket.close"]
+    async with websocket(WsgiToAsgi(says_hello), extensions=offered) as socket:
+        await socket.ended()
+    assert [message["type"] for message in socket.messages] == ["websocket.close"]

@@ -300,7 +300,7 @@ class Program:
 def test_any_application_gets_the_response_that_pep_3333_gives_it(
     program: list[tuple[str, Any]], method: str, status: str, window: int
 ) -> None:
-    """The fake checks the order of events; here are bytes, errors, the end, and close()."""
+    """The validator checks the order of events; here are bytes, errors, the end, and close()."""
     bodiless = method == "HEAD" or status[:3] in ("204", "205", "304")
     model = Model(program, bodiless)
     app = Program(program, status)
