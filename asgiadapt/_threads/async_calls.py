@@ -104,15 +104,17 @@ class AsyncCall:
             self.error = error
             self._end_on_loop()
 
+    # The thread lets go of the loop and the task when it goes on; it may have done so by now, or do so here.
+
     def cancel_on_loop(self) -> None:
         self.cancelled = True
-        if self.task is not None:
-            self.task.cancel()
+        if (task := self.task) is not None:
+            task.cancel()
 
     def _cancel_with_caller_on_loop(self) -> None:
+        loop, task = self._loop, self.task
         # A loop that ends has cancelled both, and this task may be cleaning up by now.
-        assert self._loop is not None
-        if self.task is None or not self.task.cancelling() or not self._loop.is_ending():
+        if task is None or not task.cancelling() or loop is None or not loop.is_ending():
             self.cancel_on_loop()
 
     def _take_over_on_loop(self) -> None:

@@ -1331,3 +1331,38 @@ def test_a_loop_that_is_thrown_away_in_the_midst_of_a_call_leaves_the_thread_usa
             return str(await sync_to_async(str)("next"))
 
     assert asyncio.run(next_main(), debug=True) == "next"
+
+
+async def test_a_cancellation_may_cross_the_end_of_what_the_call_waits_for() -> None:
+    """It comes too late for that, and nothing is lost that comes to the loop with it."""
+    loop = asyncio.get_running_loop()
+    failures: list[Any] = []
+    loop.set_exception_handler(lambda _, details: failures.append(details))
+    waits, goes_on, ended, may_end = (
+        asyncio.Event(),
+        loop.create_future(),
+        threading.Event(),
+        threading.Event(),
+    )
+
+    async def inner() -> None:
+        waits.set()
+        await goes_on
+
+    def outer() -> None:
+        async_to_sync(inner)()
+        ended.set()
+        may_end.wait(20)
+
+    task = asyncio.create_task(sync_to_async(outer)())
+    await waits.wait()
+    # One after the other, before the loop looks at what is sent to it.
+    task.cancel()
+    goes_on.set_result(None)
+    loop.call_soon(ended.wait, 20)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not failures
