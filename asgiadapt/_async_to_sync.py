@@ -74,7 +74,7 @@ class AsyncSingleThreadContext:
             self._thread.close()
 
 
-class _Options:
+class Options:
     """What `async_to_sync` was asked for."""
 
     __slots__ = ("_force_new_loop", "_loop")
@@ -199,7 +199,7 @@ def _refuse_running_loop() -> None:
     )
 
 
-def _called(options: _Options, function: Callable[..., Any]) -> Callable[..., Any]:
+def called(options: Options, function: Callable[..., Any]) -> Callable[..., Any]:
     def call_on_loop(*args: Any, **kwargs: Any) -> Any:
         __traceback_hide__ = __tracebackhide__ = True
         _refuse_running_loop()
@@ -216,7 +216,7 @@ async def _step(resume: Callable[..., Awaitable[T]], *args: Any) -> tuple[bool, 
         return False, None
 
 
-def _iterated(options: _Options, make: Callable[..., Any]) -> Callable[..., Generator[Any, Any, None]]:
+def _iterated(options: Options, make: Callable[..., Any]) -> Callable[..., Generator[Any, Any, None]]:
     """What *make* gives, each step on the loop when it is asked for, and closed there in the end."""
 
     def iterate_on_loop(*args: Any, **kwargs: Any) -> Generator[Any, Any, None]:
@@ -262,7 +262,7 @@ class _EnteredOnLoop(AbstractContextManager[T, bool | None]):
     """An async context manager that is entered and left on a loop, by one task."""
 
     def __init__(
-        self, options: _Options, make: Callable[[], AbstractAsyncContextManager[T, bool | None]]
+        self, options: Options, make: Callable[[], AbstractAsyncContextManager[T, bool | None]]
     ) -> None:
         self._options = options
         self._make = make
@@ -312,7 +312,7 @@ class _EnteredOnLoop(AbstractContextManager[T, bool | None]):
             self._steps.close()
 
 
-def _entered(options: _Options, make: Callable[..., Any]) -> Callable[..., _EnteredOnLoop[Any]]:
+def _entered(options: Options, make: Callable[..., Any]) -> Callable[..., _EnteredOnLoop[Any]]:
     def enter_on_loop(*args: Any, **kwargs: Any) -> _EnteredOnLoop[Any]:
         return _EnteredOnLoop(options, partial(make, *args, **kwargs))
 
@@ -327,7 +327,7 @@ async def _manager() -> AsyncIterator[None]:
 _CONTEXT_MANAGER_CODE: Final = code_of(_manager)
 
 
-def _wrapped(options: _Options, awaitable: Any, stacklevel: int) -> Any:
+def _wrapped(options: Options, awaitable: Any, stacklevel: int) -> Any:
     if isinstance(awaitable, staticmethod | classmethod):
         return type(awaitable)(_wrapped(options, awaitable.__func__, stacklevel + 1))
     kind = type(awaitable)
@@ -353,7 +353,7 @@ def _wrapped(options: _Options, awaitable: Any, stacklevel: int) -> Any:
         if not is_async_callable(awaitable):
             # It may give something to await all the same; that shows when it is called.
             warnings.warn("async_to_sync was passed a non-async-marked callable", stacklevel=stacklevel)
-        wrapper = _called(options, awaitable)
+        wrapper = called(options, awaitable)
     keep_metadata_but_marks(wrapper, awaitable)
     return wrapper
 
@@ -464,7 +464,7 @@ def async_to_sync(
     called. The call raises `DeadlockError` on the thread of a running event loop, and `LoopStopped` where the
     loop is closed or stopped before the function has ended.
     """
-    options = _Options(force_new_loop, loop)
+    options = Options(force_new_loop, loop)
     if awaitable is None:
         return lambda awaitable: _wrapped(options, awaitable, 3)
     return _wrapped(options, awaitable, 3)

@@ -82,14 +82,21 @@ FORBIDDEN = {
     "_local.py": EVERYWHERE | GATEWAYS | {"queue", "asgiadapt._sansio"},
     "_markers.py": EVERYWHERE | GATEWAYS | BRIDGES | THREADS | RULES_AND_THREADS,
     "_public.py": DYNAMIC | CONCURRENCY | RULES_AND_THREADS - {"asgiadapt._threads"},
-    # The translations stand on the public names, on what a call of `sync_to_async` is, and on one rule.
+    # The translations stand on the public names, on what a call of a bridge is, and on one rule.
     "compat/__init__.py": EVERYWHERE | CONCURRENCY | GATEWAYS | BRIDGES | RULES_AND_THREADS,
     "compat/_install.py": PUBLIC | CONCURRENCY | GATEWAYS | BRIDGES | RULES_AND_THREADS,
     "compat/a2wsgi.py": DYNAMIC | GATEWAYS | BRIDGES | RULES_AND_THREADS,
     "compat/asgiref": DYNAMIC
     | GATEWAYS
-    | BRIDGES - {"asgiadapt._sync_to_async"}
-    | {"trio", "anyio", "uvloop", "asgiadapt._threads", "asgiadapt._errors", "asgiadapt._markers"},
+    | {
+        "trio",
+        "anyio",
+        "uvloop",
+        "asgiadapt._threads",
+        "asgiadapt._errors",
+        "asgiadapt._markers",
+        "asgiadapt._local",
+    },
     "_version.py": EVERYWHERE | CONCURRENCY | GATEWAYS | RULES_AND_THREADS,
 }
 ALLOWED_PACKAGES = {"asgiadapt"}

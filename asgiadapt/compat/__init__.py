@@ -13,5 +13,5 @@
     a2wsgi.WSGIMiddleware                      `asgiadapt.WsgiToAsgi`
     a2wsgi.ASGIMiddleware                      `asgiadapt.AsgiToWsgi`
 
-What is here stands on the public names of `asgiadapt`, and on what a call of `sync_to_async` is.
+What is here stands on the public names of `asgiadapt`, and on what a call of a bridge is.
 """

@@ -22,6 +22,8 @@ from asgiadapt import (
     iscoroutinefunction,
     markcoroutinefunction,
 )
+from asgiadapt._async_to_sync import Options as AsyncOptions
+from asgiadapt._async_to_sync import called
 from asgiadapt._sync_to_async import Options, awaited
 from asgiadapt.compat.asgiref.current_thread_executor import CurrentThreadExecutor
 
@@ -63,19 +65,18 @@ class AsyncToSync(Generic[P, R]):
         self.force_new_loop = force_new_loop
         if inspect.ismethod(awaitable) or inspect.isbuiltin(awaitable):
             self.__self__: Any = awaitable.__self__
-        self._call: Callable[..., Any] | None = None
-        if _is_async(awaitable):
-            self._call = asgiadapt.async_to_sync(awaitable, force_new_loop=force_new_loop)
-        else:
+        self._is_async = _is_async(awaitable)
+        if not self._is_async:
             warnings.warn("async_to_sync was passed a non-async-marked callable", stacklevel=2)
-        self._wait = asgiadapt.async_to_sync(_await, force_new_loop=force_new_loop)
+        # asgiref calls on this thread what may give any awaitable, and only awaits on the loop.
+        function: Callable[..., Any] = awaitable if self._is_async else _await
+        self._call = called(AsyncOptions(force_new_loop, None), function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         __traceback_hide__ = __tracebackhide__ = True
-        if self._call is not None:
+        if self._is_async:
             return cast(R, self._call(*args, **kwargs))
-        # It may give any awaitable; asgiref calls it here, and only awaits on the loop.
-        return self._wait(self.awaitable(*args, **kwargs))
+        return cast(R, self._call(self.awaitable(*args, **kwargs)))
 
     def __get__(self, parent: Any, objtype: Any) -> Callable[..., R]:
         return functools.update_wrapper(functools.partial(self.__call__, parent), self.awaitable)
@@ -166,8 +167,8 @@ class SyncToAsync(Generic[P, R]):
         markcoroutinefunction(self)
         # Derived classes have their own; tools that watch programs put one into the class itself.
         handled = type(self).thread_handler is not _THREAD_HANDLER
-        called: Callable[..., R] = self._call_handled if handled else func
-        self._call = awaited(_Options(thread_sensitive, executor, context), called)
+        on_thread: Callable[..., R] = self._call_handled if handled else func
+        self._call = awaited(_Options(thread_sensitive, executor, context), on_thread)
         self._handled = handled
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
