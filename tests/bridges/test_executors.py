@@ -10,6 +10,7 @@ import pickle
 import pickletools
 import signal
 import threading
+import uuid
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -642,7 +643,7 @@ def cluster() -> Iterator[Executor]:
         ) as local,
         distributed.Client(local) as client,
     ):
-        yield client.get_executor()
+        yield client.get_executor(pure=False)
 
 
 async def test_calls_run_on_a_cluster(cluster: Executor) -> None:
@@ -656,6 +657,12 @@ async def test_calls_run_on_a_cluster(cluster: Executor) -> None:
     assert caught.value.args == ("no", 7)
     results = await asyncio.gather(*(on(cluster)(adds)(number) for number in range(20)))
     assert results == list(range(1, 21))
+
+
+async def test_equal_calls_on_a_cluster_each_run(cluster: Executor) -> None:
+    """With ``pure=False``: otherwise Dask runs those that come together once."""
+    made = await asyncio.gather(*(on(cluster)(uuid.uuid4)() for _ in range(20)))
+    assert len(set(made)) == 20
 
 
 async def test_a_decorated_function_runs_on_a_cluster(cluster: Executor) -> None:
