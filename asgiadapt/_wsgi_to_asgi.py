@@ -252,8 +252,9 @@ async def _refuse(refusal: Refusal, scope: LooseScope, send: LooseSend) -> None:
 async def _refuse_websocket(scope: LooseScope, receive: LooseReceive, send: LooseSend) -> None:
     event = await receive()
     if event["type"] == "websocket.connect":
-        # Closed before it was accepted: the server answers the handshake with 403.
-        close: dict[str, Any] = {"type": "websocket.close"}
+        # Closed before it was accepted: the server answers the handshake with 403. The code is optional, and
+        # 1000 if left out; some servers look for it all the same.
+        close: dict[str, Any] = {"type": "websocket.close", "code": 1000}
         if _version(scope) >= (2, 3):
             close["reason"] = "WebSocket is not spoken here"
         await send(close)

@@ -49,7 +49,7 @@ async def test_the_handshake_is_refused(version: str | None, has_reason: bool) -
             await socket.accepted()
         await socket.ended()
     (close,) = socket.messages
-    assert close["type"] == "websocket.close"
+    assert (close["type"], close["code"]) == ("websocket.close", 1000)
     assert ("reason" in close) == has_reason
     assert type(close.get("reason", "")) is str
 
@@ -67,7 +67,7 @@ async def test_a_scope_without_a_version_is_an_old_one(scope: dict[str, Any]) ->
     protocol = Protocol(WsgiToAsgi(says_hello, ignore=OF_SERVERS), {"type": "websocket", **scope})
     protocol.feed("websocket.connect")
     await protocol.task
-    assert protocol.sent == [{"type": "websocket.close"}]
+    assert protocol.sent == [{"type": "websocket.close", "code": 1000}]
 
 
 @rule("W2A-WS-03")
