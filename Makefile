@@ -1,7 +1,7 @@
 # Each command sets up what it needs, below .venv. Another Python: make test PYTHON=python3.12
 PYTHON ?= python3
 
-.PHONY: help demo test lint docs check bench soak fuzz django clean
+.PHONY: help demo test lint docs check bench scale soak fuzz django clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\): ## /  make \1\t/p' Makefile
@@ -25,6 +25,11 @@ check: ## all that the gate runs
 bench: ## side by side with the peers; behind real servers where wrk is installed
 	@.ci/venv .venv/bench bench $(PYTHON)
 	@.venv/bench/bin/python -m benchmarks
+
+scale: ## a cluster of Ray Serve; workers, restarts behind nginx and heavy functions, measured
+	@.ci/venv .venv/scale scale $(PYTHON)
+	@.venv/scale/bin/python -m pytest tests/scale/ray_serve.py
+	@.venv/scale/bin/python -m benchmarks.scale
 
 soak: ## 10,000 requests on real servers each way, a tenth cut off; 1 GiB up and down; a million calls each way
 	@.ci/venv .venv/soak test $(PYTHON)

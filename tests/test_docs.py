@@ -33,7 +33,9 @@ DOCS = ROOT / "docs"
 PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "CHANGELOG.md"]
 
 _FENCE = re.compile(r"^(?:<!-- (complete)(?:: GET (\S+) is (\d+))? -->\n)?```python\n(.*?)^```$", re.M | re.S)
-_SERVED = re.compile(r"^<!-- (serves|program)(?: (\w+))?( by Apache)? -->\n```\w+\n(.*?)^```$", re.M | re.S)
+_SERVED = re.compile(
+    r"^<!-- (serves|program)(?: (?!by )(\w+))?(?: by (\w+))? -->\n```\w+\n(.*?)^```$", re.M | re.S
+)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.M)
 
@@ -273,18 +275,19 @@ def module_for(page: str, end: int, adapter: str | None) -> str:
     return [fence[4] for fence in _FENCE.finditer(text) if f"app = {adapter or ''}" in fence[4]][-1]
 
 
-def served(kind: str, by_apache: bool = False) -> Any:
-    """A parameter for each command (*kind* is "serves") or program of the pages."""
+def served(kind: str, by: str | None = None) -> Any:
+    """A parameter for each command (*kind* is "serves"), program or configuration of the pages."""
     found = []
     for page in PAGES:
         text = page.read_text()
         for fence in _SERVED.finditer(text):
-            if fence[1] != kind or bool(fence[3]) != by_apache:
+            if fence[1] != kind or fence[3] != by:
                 continue
             module = module_for(text, fence.start(), fence[2])
-            commands, answers = [fence[4]], {"/": "hello"}
-            if kind == "serves" and not by_apache:
-                steps = [step.partition("\n") for step in fence[4].removeprefix("$ ").split("\n$ ")]
+            block = re.sub(r"\b10\.0\.0\.\d+\b", "127.0.0.1", fence[4]) if by is None else fence[4]
+            commands, answers = [block], {"/": "hello"}
+            if kind == "serves" and by is None:
+                steps = [step.partition("\n") for step in block.removeprefix("$ ").split("\n$ ")]
                 commands = [step for step, _, _ in steps if not step.startswith("curl ")]
                 asked = [(step.split()[1], said) for step, _, said in steps if step.startswith("curl ")]
                 answers = {url.removeprefix("http://127.0.0.1:8000"): said.strip() for url, said in asked}
@@ -347,7 +350,7 @@ def test_a_program_that_serves_ends_as_the_page_says(block: Served, tmp_path: Pa
 
 
 @pytest.mark.server
-@served("serves", by_apache=True)
+@served("serves", by="Apache")
 def test_a_site_of_apache_serves_what_the_page_says(block: Served, tmp_path: Path) -> None:
     """Its configuration is the page's, but for the folders; where there is no Apache, none is asked for."""
     if "apache" not in SERVERS:

@@ -10,8 +10,8 @@ import pickle
 import pickletools
 import signal
 import threading
-import uuid
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
