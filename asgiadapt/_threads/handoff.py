@@ -215,6 +215,8 @@ class ToThread(Generic[Item]):
     def put(self, items: list[Item], size: int, *, last: bool = False) -> None:
         """Pass *items* on, perhaps none, which together count for *size* bytes. Loop."""
         with self._mutex:
+            if self._make_error is not None:
+                return  # there is always room, and nobody who takes them
             if items:
                 if self._items is None:
                     self._items = items

@@ -176,6 +176,17 @@ async def test_break_off_lets_the_worker_have_what_came_before() -> None:
             into.take()
 
 
+async def test_what_comes_after_break_off_is_dropped() -> None:
+    """Nobody takes it, and it would pile up, since there is always room."""
+    into = ToThread[bytes](this_loop(), 1)
+    into.break_off(Gone)
+    for _ in range(2):
+        await into.room()
+        put(into, b"ab")
+    with pytest.raises(Gone):
+        into.take()
+
+
 async def test_break_off_frees_a_worker_that_waits_for_bytes() -> None:
     """With the error."""
     into = ToThread[bytes](this_loop(), 10)
