@@ -57,6 +57,7 @@ class Exchange:
     # The thread's
     _started = False  # start_response was called
     _closed = False
+    _told = False  # the failure was raised
     _file: BinaryIO | None = None  # to be sent
 
     # The loop's
@@ -64,6 +65,7 @@ class Exchange:
     _begun = False
     _cancelled = False  # by us
     _over = False  # the application has returned or raised
+    _untold: BaseException | None = None  # its failure, on the way to the thread
     _body: InputBody | None = None  # made for the first event
     _asked = False  # the thread is to read
     _gone = False  # the body will not become whole: receive() says so
@@ -144,6 +146,8 @@ class Exchange:
                 warn_of_dropped(self._response.dropped)
             self._start_response(item.status, item.headers)
         elif isinstance(item, BaseException):
+            self._told = True
+            self._untold = None
             try:
                 raise item
             finally:
@@ -197,8 +201,12 @@ class Exchange:
         """*error* is on its way to the server, which will not come back."""
         self._closed = True
         self._close_file()
-        if not self._over:
+        if not self._is_settled():
             self._loop.post(partial(self._leave_on_loop, error))
+
+    def _is_settled(self) -> bool:
+        """Whether the application has ended, and its failure, if it is one, has come out."""
+        return self._over and (self._told or self._response.complete)
 
     def close(self) -> None:
         """The server wants no more. Waits, if at all, as long as the settings say."""
@@ -209,7 +217,7 @@ class Exchange:
         settings = self._settings
         complete = self._response.complete
         wait = settings.background_wait if complete else settings.disconnect_grace
-        if self._over or (complete and wait == 0):
+        if self._is_settled() or (complete and wait == 0):
             return
         bell = None if wait == 0 else self._site.make_bell()
         self._loop.post(partial(self._close_on_loop, bell))
@@ -222,7 +230,7 @@ class Exchange:
 
     def drop(self) -> None:
         """The server has forgotten the response. Whatever this thread was doing is interrupted meanwhile."""
-        if not self._closed and not self._over:
+        if not self._closed and not self._is_settled():
             self._loop.post_from_signal(partial(self._close_on_loop, None))
 
     # On the loop: the task
@@ -276,7 +284,8 @@ class Exchange:
                     "the ASGI application has failed after its response was complete", exc_info=failure
                 )
             else:
-                self._out.put([self._as_seen_by_server(failure)], 0, last=True)
+                self._untold = failure = self._as_seen_by_server(failure)
+                self._out.put([failure], 0, last=True)
         self._broken = None
         self._wake_on_loop()
         self._out.resume_on_loop()
@@ -328,7 +337,7 @@ class Exchange:
     # On the loop: how the server leaves
 
     def _close_on_loop(self, bell: Bell | None) -> None:
-        if not self._over and not self._response.complete:
+        if not self._response.complete:
             self._leave_on_loop(None)
         elif self._settings.background_wait == 0 and bell is not None:
             bell.release()  # it was complete in the very moment
@@ -339,6 +348,9 @@ class Exchange:
 
     def _leave_on_loop(self, error: BaseException | None) -> None:
         """The server takes nothing more, because of *error* if it is one."""
+        if self._untold is not None:
+            self._report_late_failure(self._untold)
+            self._untold = None
         if self._over or self._response.complete:
             return
         self._left = True

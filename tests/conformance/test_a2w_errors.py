@@ -398,6 +398,22 @@ def test_an_error_after_the_disconnect_is_logged(
     assert "has failed after the client was gone" in record.getMessage()
 
 
+@rule("A2W-ERR-07-untold")
+def test_an_error_that_the_server_does_not_come_to_is_logged(
+    _rule: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It waits behind the chunks of a response that is given up."""
+    app = sends(start(), body(b"x", more=True), body(b"y", more=True), Failure("on purpose"))
+    with AsgiToWsgi(app) as wsgi, Request(wsgi) as request:
+        request.begin()
+        assert request.next() == b"x"
+        wsgi.close()  # waits until the application has ended
+    (record,) = logged(caplog)
+    assert "has failed after the client was gone" in record.getMessage()
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "on purpose"
+
+
 @rule("A2W-ERR-07-returns")
 def test_an_application_that_returns_after_the_disconnect_is_right(
     _rule: None, all_logged: pytest.LogCaptureFixture
