@@ -88,6 +88,7 @@ class Exchange:
         "_environ",
         "_failure",
         "_gone",
+        "_head_passed",
         "_head_sent",
         "_lazy",
         "_loop",
@@ -133,6 +134,7 @@ class Exchange:
         self._failure: BaseException | None = None
         self._receiver: Any = None
         self._timer: Any = None
+        self._head_passed = False  # on its way to the loop
         self._head_sent = False
         self._running = False
         self._over = False
@@ -482,6 +484,7 @@ class Exchange:
         if isinstance(result, FileWrapper) and self._send_file_on_worker(result):
             return []
         if self._response.complete:
+            self._check_limit([])
             return []  # write() has sent all that was declared
         only = _length(result) == 1
         for chunk in result:
@@ -502,10 +505,16 @@ class Exchange:
         self._out.put(events, size, last=last)
 
     def _check_limit(self, events: list[Event]) -> None:
-        """A body over the limit is answered with 413, whatever the application makes of its failed read."""
-        if self._body_limit is None or not events or events[0].get("status", 413) == 413:
+        """A body over the limit is answered with 413, whatever the application makes of its failed read.
+
+        Or of a write that failed for this reason: its head has not passed, and so nothing does that comes after.
+        """
+        if self._head_passed:
             return
-        raise RequestTooLarge(str(self._body_limit))
+        if self._body_limit is None or (events and events[0].get("status") == 413):
+            self._head_passed = bool(events)
+        elif events or self._response.complete:
+            raise RequestTooLarge(str(self._body_limit))
 
     def _start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None

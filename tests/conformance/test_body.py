@@ -1,6 +1,7 @@
 """W2A-BODY: ``wsgi.input``, complete, streamed and lazy."""
 
 import asyncio
+import contextlib
 import io
 import threading
 import tracemalloc
@@ -728,6 +729,17 @@ def answers_whatever_happens(status: str) -> Any:
     return app
 
 
+def writes_whatever_happens(headers: list[tuple[str, str]]) -> Any:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        write = start_response("200 OK", headers)
+        for step in (environ["wsgi.input"].read, lambda: write(b"own page")):
+            with contextlib.suppress(OSError):
+                step()
+        return []
+
+    return app
+
+
 STREAMED = {"first_window": 1, "window": 1, "max_body_size": 10}
 
 
@@ -741,6 +753,16 @@ STREAMED = {"first_window": 1, "window": 1, "max_body_size": 10}
             id="W2A-BODY-24-swallowed",
         ),
         pytest.param(answers_whatever_happens("413 Too much"), b"own page", id="W2A-BODY-24-own"),
+        pytest.param(
+            writes_whatever_happens([]),
+            b"413 Content Too Large",
+            id="W2A-BODY-24-written",
+        ),
+        pytest.param(
+            writes_whatever_happens([("Content-Length", "8")]),
+            b"413 Content Too Large",
+            id="W2A-BODY-24-written-whole",
+        ),
     ],
 )
 async def test_a_streamed_body_over_the_limit_gets_413(app: Any, body: bytes) -> None:
