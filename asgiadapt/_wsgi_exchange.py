@@ -170,6 +170,8 @@ class Exchange:
                 raise
             ended = True
             if self._failure is not None:
+                if self._receiver is not None:
+                    await self._stop_receiver_on_loop()  # which may be cancelled: not with a failure on its way
                 self._raise_failure_on_loop()
         except Refusal as refusal:
             await self._refuse_on_loop(refusal)
@@ -184,10 +186,12 @@ class Exchange:
             self._gone.set()
             if self._timer is not None:
                 self._timer.cancel()
-            if self._receiver is not None:
-                await self._stop_receiver_on_loop()
-            if self._failure is not None:
-                self._report_late_failure()
+            try:
+                if self._receiver is not None:
+                    await self._stop_receiver_on_loop()
+            finally:
+                if self._failure is not None:
+                    self._report_late_failure()
 
     def _has_body_at_hand(self) -> bool:
         """Put a ``wsgi.input`` into the environ for which nothing has to be fetched before it is read.

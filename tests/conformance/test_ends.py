@@ -210,6 +210,41 @@ async def test_a_cancelled_call_does_not_wait_for_ever(_rule: None, caplog: pyte
     assert any("given up" in record.getMessage() for record in caplog.records)
 
 
+@rule("W2A-RESP-67-failed")
+async def test_a_failure_is_not_lost_where_the_call_is_cancelled_at_its_end(
+    _rule: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The receiver is just being stopped, and the failure is not raised yet: it is logged."""
+    receiving, stopping, may_stop = threading.Event(), asyncio.Event(), asyncio.Event()
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        environ["asgiadapt.disconnected"].is_set()
+        assert receiving.wait(10)
+        raise ValueError("on purpose")
+
+    async def receive() -> Any:
+        receiving.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopping.set()
+            await may_stop.wait()
+
+    async def send(event: Any) -> None:
+        pytest.fail("nothing is to be sent")
+
+    call = asyncio.create_task(WsgiToAsgi(app)(scope_for(), receive, send))
+    await stopping.wait()
+    call.cancel()
+    may_stop.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    (record,) = [record for record in caplog.records if record.name == "asgiadapt"]
+    assert "failed after its request had been given up" in record.getMessage()
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "on purpose"
+
+
 @rule("W2A-RESP-67-collecting")
 async def test_a_request_cancelled_while_its_body_comes_takes_no_worker(_rule: None) -> None:
     """There is nothing to close yet."""
