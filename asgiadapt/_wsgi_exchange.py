@@ -171,7 +171,8 @@ class Exchange:
             ended = True
             if self._failure is not None:
                 if self._receiver is not None:
-                    await self._stop_receiver_on_loop()  # which may be cancelled: not with a failure on its way
+                    # It may be cancelled in this: not with a failure on its way.
+                    await self._stop_receiver_on_loop()
                 self._raise_failure_on_loop()
         except Refusal as refusal:
             await self._refuse_on_loop(refusal)
@@ -511,7 +512,8 @@ class Exchange:
     def _check_limit(self, events: list[Event]) -> None:
         """A body over the limit is answered with 413, whatever the application makes of its failed read.
 
-        Or of a write that failed for this reason: its head has not passed, and so nothing does that comes after.
+        Or of a write that failed for this reason: its head has not passed, and so nothing does that comes
+        after it.
         """
         if self._head_passed:
             return
