@@ -39,7 +39,7 @@ _LINES: Final = {
     ),
     rf"( +)(?:assert .*|\w+ = ){_EXECUTORS}.*": r"\1pass",
 }
-_TALLY: Final = re.compile(r"^(?:\d+ \w+, )*(\d+) passed.* in .*$", re.M)
+_TALLY: Final = re.compile(r"^\d+ \w+.* in [0-9.]+s\b.*$", re.M)
 _FAILED: Final = re.compile(r"^(?:FAILED|ERROR) \S+::(\w+)", re.M)
 
 
@@ -52,9 +52,10 @@ def leave_out_internals(tests: Path) -> None:
         file.write_text(text)
 
 
-def run(tests: Path, *, stand_in: bool) -> tuple[str, set[str]]:
-    """What pytest says at its end, and which tests have failed."""
-    options = ["-q", "-rfE", "--tb=short", "--timeout=60", "-p", "no:cacheprovider"]
+def run(tests: Path, *names: str, stand_in: bool) -> tuple[str, set[str]]:
+    """What pytest says at its end, and which tests have failed; of those with these *names*, or all."""
+    options = ["-k", " or ".join(names)] if names else []
+    options += ["-q", "-rfE", "--tb=short", "--timeout=60", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "tests"],
         cwd=tests.parent,
@@ -76,8 +77,13 @@ def main() -> int:
         print(f"asgiref, its tests as they are: {tally}", flush=True)
         leave_out_internals(tests)
         tally, ours = run(tests, stand_in=True)
-        print(f"asgiadapt: {tally}")
-    reasons = DIFFERENT | SOMETIMES_DIFFERENT
+        print(f"asgiadapt: {tally}", flush=True)
+        reasons = DIFFERENT | SOMETIMES_DIFFERENT
+        if failed := ours - reasons.keys():
+            # Some have to end within a second, and others use the machine.
+            tally, again = run(tests, *sorted(failed), stand_in=True)
+            print(f"asgiadapt, those that failed: {tally}")
+            ours -= failed - again
     for test in sorted(ours & reasons.keys()):
         print(f"  {test}: {reasons[test]}")
     wrong = [f"{test} fails" for test in sorted(ours - reasons.keys())]
