@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -271,11 +272,24 @@ def test_the_lifespan_is_that_of_the_serving_process(client: httpx.Client) -> No
     assert client.get("/process").text == "own"
 
 
+def wait_for_idle_uwsgi(port: int) -> None:
+    """A worker that is told to end in the last moments of a request leaves out what is to be done at exit."""
+    deadline = time.monotonic() + 20
+    stats: dict[str, Any] = {}
+    while not stats or any(worker["status"] != "idle" for worker in stats["workers"]):
+        assert time.monotonic() < deadline, stats
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(f"\0asgiadapt-{port}\0")
+            stats = json.load(connection.makefile())
+
+
 @needs("exit")
 def test_the_application_is_shut_down_with_the_server(server: Served) -> None:
     """By the signal that lets the interpreter come to its end. Stops the server."""
     with browser(server.url) as client:
         assert client.get("/echo").status_code == 200  # it has started up
+    if server.name == "uwsgi":
+        wait_for_idle_uwsgi(server.port)
     server.stop(signal.SIGINT if server.name in ENDS_WITH_SIGINT else signal.SIGTERM)
     assert "the application shuts down" in server.output()
 
@@ -306,5 +320,6 @@ if "uwsgi" in SERVERS:
                 deadline = time.monotonic() + 20
                 while client.get("/echo").status_code != 200:  # each thread takes its turn
                     assert time.monotonic() < deadline
+            wait_for_idle_uwsgi(running.port)
             running.stop()
             assert "the application shuts down" in running.output()

@@ -92,6 +92,7 @@ if importlib.util.find_spec("pyuwsgi"):
             *("-c", "import pyuwsgi, sys; pyuwsgi.run(sys.argv[1:])"),
             *("--http-socket", "127.0.0.1:{port}", "--module", "{module}:{app}", "--need-app"),
             *("--master", "--threads", "4", "--die-on-term", "--no-orphans"),
+            *("--stats", "@asgiadapt-{port}"),
         ),
         UWSGI_LACKS,
     )
