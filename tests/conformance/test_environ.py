@@ -530,7 +530,8 @@ async def test_header_limits(
 async def test_many_equal_headers_take_linear_time(_rule: None) -> None:
     """A hundred thousand of them are joined once; joining one by one does not end within the limit."""
     headers = [(b"x", b"y" * 100)] * 100_000
-    options = {"max_header_count": 10**6, "max_header_bytes": 10**9}
+    # The validator would look at each of them, in more time than the adapter takes.
+    options = {"max_header_count": 10**6, "max_header_bytes": 10**9, "validated": False}
     environ = await environ_of(options, headers=headers)
     assert environ["HTTP_X"].count(",") == 99_999
 
