@@ -938,11 +938,11 @@ def test_an_async_generator_on_a_loop_thread_is_closed_with_the_loop() -> None:
 
 def test_calls_that_wait_are_cancelled_when_the_loop_thread_is_closed() -> None:
     """Their code cleans up first."""
-    entered, steps = threading.Barrier(4), []
+    entered, steps = threading.Semaphore(0), []
 
     async def waits() -> None:
-        await asyncio.get_running_loop().run_in_executor(None, entered.wait, 30)
         try:
+            entered.release()
             await for_ever()
         finally:
             await asyncio.sleep(0)
@@ -951,8 +951,8 @@ def test_calls_that_wait_are_cancelled_when_the_loop_thread_is_closed() -> None:
     loop = LoopThread()
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(async_to_sync(waits, loop=loop)) for _ in range(3)]
-        entered.wait(30)
-        async_to_sync(asyncio.sleep, loop=loop)(0.001)
+        for _ in waiting:
+            assert entered.acquire(timeout=30)
         assert loop.close()
         for future in waiting:
             with pytest.raises(asyncio.CancelledError):
