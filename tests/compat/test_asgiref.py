@@ -3,7 +3,9 @@
 import asyncio
 import contextvars
 import functools
+import gc
 import threading
+import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -107,6 +109,22 @@ async def test_the_handler_is_given_the_call_as_a_partial(side: Any) -> None:
     (child,) = given
     assert isinstance(child, functools.partial)
     assert (child.func, child.args, child.keywords) == (double, (4,), {"times": 3})
+
+
+def test_a_wrapper_is_gone_with_the_last_reference(side: Any) -> None:
+    """It is not left to the garbage collector: Channels makes one for each call."""
+
+    class Handled(side.SyncToAsync):
+        def thread_handler(self, *args: Any, **kwargs: Any) -> Any:
+            return super().thread_handler(*args, **kwargs)
+
+    gc.disable()
+    try:
+        for make, function in ((Handled, print), (side.sync_to_async, len), (side.async_to_sync, awaited)):
+            gone = weakref.ref(make(function))
+            assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_class_derived_from_async_to_sync_is_called(side: Any) -> None:

@@ -167,7 +167,8 @@ class SyncToAsync(Generic[P, R]):
         markcoroutinefunction(self)
         # Derived classes have their own; tools that watch programs put one into the class itself.
         handled = type(self).thread_handler is not _THREAD_HANDLER
-        on_thread: Callable[..., R] = self._call_handled if handled else func
+        # Not bound to the object, which would then be held by what it holds.
+        on_thread: Callable[..., R] = SyncToAsync._call_handled if handled else func
         self._call = awaited(_Options(thread_sensitive, executor, context), on_thread)
         self._handled = handled
 
@@ -175,7 +176,7 @@ class SyncToAsync(Generic[P, R]):
         __traceback_hide__ = __tracebackhide__ = True
         if self._handled:
             child = functools.partial(self.func, *args, **kwargs)
-            return await self._call(asyncio.get_running_loop(), child)
+            return await self._call(self, asyncio.get_running_loop(), child)
         return await self._call(*args, **kwargs)
 
     def __get__(self, parent: Any, objtype: Any) -> Callable[..., Coroutine[Any, Any, R]]:
