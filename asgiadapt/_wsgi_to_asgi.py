@@ -69,8 +69,8 @@ class WsgiToAsgi:
             is reported to the server as the failure of that phase.
 
     Errors
-        TypeError where *app* cannot be called, or *pool* is given together with what belongs to a pool;
-        ValueError for a negative number.
+        TypeError where *app* cannot be called, *pool* is given together with what belongs to a pool, or
+        *allowed_headers* is a single name; ValueError for a negative number.
         Awaiting the adapter raises what the application raised, unchanged, but for a `ClientDisconnected`;
         what ``send()`` raised; `ClientTimeout`; `ApplicationError` where the application broke PEP 3333;
         ValueError for a scope that is not ``http``, ``websocket`` or ``lifespan``. A request that cannot be
@@ -114,6 +114,11 @@ class WsgiToAsgi:
             raise TypeError(
                 "WsgiToAsgi was given a pool together with max_workers or max_waiting, which are the "
                 "pool's affair; give them to the WorkerPool."
+            )
+        if isinstance(allowed_headers, str):
+            raise TypeError(
+                f"WsgiToAsgi was given allowed_headers={allowed_headers!r}, a str, which is a collection of "
+                f"letters; give a list of names, such as [{allowed_headers!r}]."
             )
         for name, value in {
             "queue_timeout": queue_timeout,

@@ -34,6 +34,9 @@ CHUNKED = [(b"host", b"testserver"), (b"transfer-encoding", b"chunked")]
         pytest.param({"max_workers": 0}, ValueError, "max_workers is 0; give at least 1", id="no-worker"),
         pytest.param({"max_waiting": -1}, ValueError, "max_waiting is -1; give 0 or more", id="waiting"),
         pytest.param({"window": -1}, ValueError, "window is -1; give 0 or more", id="window"),
+        pytest.param(
+            {"allowed_headers": "X_User"}, TypeError, "a list of names, such as \\['X_User'\\]", id="one-name"
+        ),
         pytest.param({"first_window": -1}, ValueError, "first_window is -1", id="first-window"),
         pytest.param({"max_body_size": -1}, ValueError, "max_body_size is -1", id="body"),
         pytest.param({"queue_timeout": -1}, ValueError, "queue_timeout is -1", id="queue"),
