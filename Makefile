@@ -31,12 +31,10 @@ scale: ## a cluster of Ray Serve; workers, restarts behind nginx and heavy funct
 	@.venv/scale/bin/python -m pytest tests/scale/ray_serve.py
 	@.venv/scale/bin/python -m benchmarks.scale
 
-soak: ## 10,000 requests on real servers each way, a tenth cut off; 1 GiB up and down; a million calls each way
+soak: ## two minutes of mixed load on real servers amid faults; 1 GiB up and down; a million calls each way
 	@.ci/venv .venv/soak test $(PYTHON)
 	@.venv/soak/bin/python -m tests.soak
-	@.venv/soak/bin/python -m tests.soak --big
-	@.venv/soak/bin/python -m tests.soak.reverse
-	@.venv/soak/bin/python -m tests.soak.reverse --big
+	@.venv/soak/bin/python -m tests.soak.big
 	@.venv/soak/bin/python -m tests.soak.bridges
 
 fuzz: ## thousands of generated requests, bodies, applications and nestings of calls

@@ -1,22 +1,30 @@
-"""The soak run, short."""
+"""The soak runs, short."""
 
 import pytest
 
-from tests.soak.run import LOOPS, big, soak
+from tests.soak.big import GROWTH_MIB, big
+from tests.soak.client import CUT, REFUSED, WHOLE
+from tests.soak.run import Plan, run
+from tests.soak.sites import KINDS
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
 
-
-@pytest.mark.parametrize("loop", LOOPS)
-def test_a_tenth_of_the_requests_is_cut_off_and_nothing_leaks(loop: str) -> None:
-    """Every iterable is closed once, no worker, task or file is left, every other answer is whole."""
-    outcome = soak(loop, 800)
-    assert outcome.wrong == []
-    assert outcome.whole > 700
-    assert all(outcome.cut.values())
+SHORT = ("a worker is killed", "a worker is told to end")
 
 
-@pytest.mark.parametrize("loop", LOOPS)
-def test_large_bodies_pass_in_bounded_memory(loop: str) -> None:
+def test_nothing_is_lost_while_workers_are_killed_and_ended() -> None:
+    """Every request is answered in whole, or cut so that the client can tell; nothing hangs or leaks."""
+    plan = Plan(seconds=4, rate=200, gap=0.1, faults=SHORT, slow=False, warm_up=0, calm=0)
+    report = run(["uvicorn", "gthread"], plan, say=lambda _: None)
+    assert report.wrong == []
+    assert all(sum(counter.values()) >= 2 for counter in report.survived.values())
+    whole = sum(outcomes[WHOLE] for outcomes in report.totals.outcomes.values())
+    assert whole > 500
+    assert report.totals.outcomes["fail before"][REFUSED]
+    assert report.totals.outcomes["fail amid"][CUT]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_large_bodies_pass_in_bounded_memory(name: str) -> None:
     """128 MiB up and down with less than 64 MiB of growth."""
-    assert big(loop, 128)["growth_mib"] < 64
+    assert big(name, 128).growth_mib < GROWTH_MIB

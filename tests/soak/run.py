@@ -1,215 +1,276 @@
-"""The client of the soak run: many requests, a tenth of them cut off, and what must hold afterwards."""
+"""A run: its phases, and what is compared in the end."""
 
 import asyncio
-import hashlib
-import json
+import contextlib
 import random
+import resource
+import tempfile
 import time
-import urllib.request
 from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from tests.processes import Program, free_port, program
-from tests.soak.site import CHUNK
+import uvloop
 
-LOOPS = {
-    "asyncio and h11": ("--loop", "asyncio", "--http", "h11"),
-    "uvloop and httptools": ("--loop", "uvloop", "--http", "httptools"),
-}
-AT_A_TIME = 32
-CUTS = ["headers", "upload", "wait", "download"]
+from tests.soak import inside
+from tests.soak.client import KIND_NAMES, KINDS, TIME_LIMIT, Client, Totals
+from tests.soak.faults import END, FAULTS, Faults, end
+from tests.soak.journals import Comparison
+from tests.soak.sites import Site, site
 
-
-def server(loop: str) -> Any:
-    port = free_port()
-    command = ("-m", "uvicorn", *LOOPS[loop], "--port", str(port), "--log-level", "warning")
-    return program(*command, "--no-access-log", "tests.soak.site:app", port=port)
-
-
-def stats(running: Program) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{running.url}/stats", timeout=30) as answer:
-        found: dict[str, Any] = json.load(answer)
-        return found
+_TICK_SECONDS = 0.01
+_MAX_ACTIVE = 96  # at one site
+_MAX_HEAVY = 12
+_END_SECONDS = 1.0  # under load, before the servers are told to end
+# How much more there may be at the end than at half-time. Caches of the servers and of the standard library
+# may still fill, and malloc counts what it keeps for each thread as in use.
+GROWTH = {"tasks": 0, "files": 0, "threads": 0, "objects": 500, "blocks": 3000, "malloc_kib": 6 * 1024}
+# What malloc keeps of freed memory: besides, a limit that no leak of bodies would pass for long.
+GROWTH["rss_anon_kib"] = 64 * 1024
 
 
 @dataclass
-class Outcome:
-    """What came of the requests; ``wrong`` is empty when all is well."""
+class Plan:
+    seconds: float
+    seed: int = 1
+    rate: float = 600.0
+    gap: float = 4.0  # seconds between two faults at one site
+    faults: Sequence[str] = tuple(FAULTS)
+    slow: bool = True  # with requests that take some seconds
+    time_limit: float = TIME_LIMIT
+    settle: float = 60.0  # seconds, for what is still under way when the load has ended
+    # Parts of the time: before the first fault, and after the last one that replaces a worker. In the latter
+    # the figures of the workers are compared.
+    warm_up: float = 0.05
+    calm: float = 0.3
 
-    # Beside uploads and streams: pages, each with its answer.
-    pages: dict[str, bytes] = field(default_factory=lambda: {"hello": b"hello", "wait": b"waited"})
-    answers: Counter[str] = field(default_factory=Counter)
-    cut: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CUTS, 0))
-    wrong: list[str] = field(default_factory=list)
-    figures: dict[str, Any] = field(default_factory=dict)
+
+@dataclass
+class Report:
+    totals: Totals
+    seconds: float
+    load_seconds: float = 0.0  # without the times at which nothing is to be under way
+    held_back: int = 0
+    longest_pause: float = 0.0  # for which the machine let the client stand still
+    injected: dict[str, Counter[str]] = field(default_factory=dict)  # the faults, by site
+    survived: dict[str, Counter[str]] = field(default_factory=dict)
+    rests: list[dict[str, Any]] = field(default_factory=list)  # figures while nothing is under way
+    journals: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
-    def whole(self) -> int:
-        """How many answers came to their end."""
-        return self.answers.total()
+    def wrong(self) -> list[str]:
+        return self.totals.wrong
 
 
-async def answer_of(reader: asyncio.StreamReader) -> bytes:
-    """The body of a chunked answer, to its very end."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200"), head
-    body = b""
-    while size := int(await reader.readline(), 16):
-        body += await reader.readexactly(size)
-        assert await reader.readline() == b"\r\n"
-    assert await reader.readline() == b"\r\n"
-    return body
+class Run:
+    def __init__(self, plan: Plan, sites: list[Site], say: Callable[[str], None]) -> None:
+        self.plan = plan
+        self.sites = sites
+        self.say = say
+        self.totals = Totals()
+        self.report = Report(self.totals, 0.0)
+        self.client = Client(sites, plan.seed, self.totals, plan.time_limit)
+        self._chance = random.Random(plan.seed + 1)
+        self._said = 0  # how much of what is wrong
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._read: dict[Path, int] = {}  # so far of each journal, at rest
+        self._open: dict[Path, Counter[int]] = {}  # requests that were entered there and not left
 
+    async def run(self) -> Report:
+        plan, begin = self.plan, time.monotonic()
+        faults = [Faults(at, self.client, plan.faults, plan.seed + n) for n, at in enumerate(self.sites)]
+        storm = 1 - plan.warm_up - plan.calm
+        for name, part, inject, keep_workers in (
+            ("after the warm-up", plan.warm_up, False, True),
+            ("after the faults", storm, True, False),
+            ("calm, warmed up", plan.calm / 5, True, True),
+            ("calm, half-time", plan.calm * 2 / 5, True, True),
+            ("the end", plan.calm * 2 / 5, True, True),
+        ):
+            if not part:
+                continue
+            async with self._load():
+                if inject:
+                    await self._inject(faults, part * plan.seconds, keep_workers=keep_workers)
+                else:
+                    await asyncio.sleep(part * plan.seconds)
+            await self._rest(name, compare=name == "the end")
+        self.report.injected = {each.site.name: each.injected for each in faults}
+        self.report.survived = {each.site.name: each.survived for each in faults}
+        await self._end()
+        self.report.seconds = time.monotonic() - begin
+        self.report.journals = Comparison(self.sites, self.totals).tallies
+        return self.report
 
-def request_for(page: str, length: int = 0) -> bytes:
-    method = "POST" if length else "GET"
-    return f"{method} {page} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode()
+    async def _end(self) -> None:
+        """Tell all servers to end, under load."""
+        async with self._load():
+            await asyncio.sleep(_END_SECONDS)
+            codes = await asyncio.gather(*map(end, self.sites))
+        for at, code in zip(self.sites, codes, strict=True):
+            self.report.injected[at.name][END] += 1
+            trouble = at.trouble()
+            if code not in (0, -15):
+                self.totals.wrong.append(f"{at.name} ended with {code}")
+            if trouble is not None:
+                self.totals.wrong.append(f"{at.name}: {trouble}")
+            if code in (0, -15) and trouble is None:
+                self.report.survived[at.name][END] += 1
 
+    async def _inject(self, faults: list[Faults], seconds: float, *, keep_workers: bool) -> None:
+        until = time.monotonic() + seconds
 
-async def whole_request(port: int, chance: random.Random, outcome: Outcome) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        for _ in range(chance.randrange(1, 4)):  # the connection is kept alive
-            kind = chance.choice(["upload", "stream", *outcome.pages])
-            if kind == "upload":
-                body = chance.randbytes(chance.choice([10, 5_000, 100_000, 300_000]))
-                writer.write(request_for("/upload", len(body)) + body)
-                expected = f"{len(body)} {hashlib.sha256(body).hexdigest()}".encode()
-            elif kind == "stream":
-                length = chance.randrange(1, 12)
-                writer.write(request_for(f"/stream?{length}"))
-                expected = CHUNK * length
-            else:
-                writer.write(request_for(f"/{kind}"))
-                expected = outcome.pages[kind]
-            if await asyncio.wait_for(answer_of(reader), 60) != expected:
-                outcome.wrong.append(f"a wrong answer to {kind}")
-            outcome.answers[kind] += 1
-    finally:
-        writer.close()
+        async def at_one_site(each: Faults) -> None:
+            while (left := until - time.monotonic()) > 0:
+                await asyncio.sleep(min(left, self._chance.uniform(0.5, 1.5) * self.plan.gap))
+                if time.monotonic() < until:
+                    await each.inject(keep_workers=keep_workers)
 
+        await asyncio.gather(*map(at_one_site, faults))
 
-async def cut_request(port: int, chance: random.Random, outcome: Outcome) -> None:
-    where = chance.choice(CUTS)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    if where == "headers":
-        request = request_for("/hello")
-        writer.write(request[: chance.randrange(1, len(request) - 1)])
-    elif where == "upload":
-        writer.write(request_for("/upload", 500_000) + b"x" * chance.randrange(0, 400_000))
-    elif where == "wait":
-        writer.write(request_for("/wait"))
-    else:
-        writer.write(request_for("/stream?500"))
-        await reader.read(chance.randrange(1, 200_000))
-    if chance.random() < 0.5:
-        await writer.drain()
-    if chance.random() < 0.3:
-        # A client that ends in good order, in the midst of it: the server reads an early end, and no error.
-        writer.close()
-    else:
-        # Without waiting for what was written to be sent: the cut falls anywhere.
-        writer.transport.abort()
-    outcome.cut[where] += 1
+    # The load
 
-
-async def load(port: int, count: int, seed: int, outcome: Outcome) -> None:
-    chance = random.Random(seed)
-    numbers = iter(range(count))
-
-    async def client() -> None:
-        for number in numbers:
-            if number % 10 == 0:
-                await cut_request(port, chance, outcome)
-            else:
-                await whole_request(port, chance, outcome)
-
-    await asyncio.gather(*[client() for _ in range(AT_A_TIME)])
-
-
-def settled(running: Program, tasks: int, files: int) -> dict[str, Any]:
-    """The figures once nothing is under way any more, or after a while."""
-    deadline = time.monotonic() + 60
-    while True:
-        found = stats(running)
-        at_rest = found["busy"] == found["waiting"] == 0 and found["opened"] == found["closed"]
-        if at_rest and found["tasks"] <= tasks and found["files"] <= files:
-            return found
-        if time.monotonic() > deadline:
-            return found
-        time.sleep(0.05)  # polls another process, which cannot tell us
-
-
-def soak(loop: str, count: int, seed: int = 1) -> Outcome:
-    """Send *count* requests, a tenth of them cut off, in two halves to compare the memory after each."""
-    outcome = Outcome()
-    with server(loop) as running:
-        asyncio.run(load(running.port, 200, seed, outcome))  # warms up
-        before = settled(running, tasks=10, files=30)
-        tasks, files = before["tasks"], before["files"]
-        asyncio.run(load(running.port, count // 2, seed + 1, outcome))
-        half = settled(running, tasks, files)
-        asyncio.run(load(running.port, count - count // 2, seed + 2, outcome))
-        end = settled(running, tasks, files)
-        outcome.figures = {"before": before, "half": half, "end": end}
-        for what in ("busy", "waiting", "closed_twice"):
-            if end[what]:
-                outcome.wrong.append(f"{what} is {end[what]}")
-        if end["opened"] != end["closed"]:
-            outcome.wrong.append(f"{end['opened']} iterables, {end['closed']} closed")
-        for what, limit in (("tasks", tasks), ("files", files)):
-            if end[what] > limit:
-                outcome.wrong.append(f"{end[what]} {what}, {limit} at the beginning")
-        if end["rss_kib"] - half["rss_kib"] > 16 * 1024:
-            outcome.wrong.append(f"memory grew from {half['rss_kib']} to {end['rss_kib']} KiB")
+    @contextlib.asynccontextmanager
+    async def _load(self) -> AsyncIterator[None]:
+        """Requests of chance until the block ends; then waits for their answers."""
+        begin = time.monotonic()
+        load = asyncio.ensure_future(self._send())
         try:
-            running.check_output()
-        except AssertionError as error:
-            outcome.wrong.append(str(error))
-    return outcome
+            yield
+        finally:
+            load.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await load
+        self.report.load_seconds += time.monotonic() - begin
+        await self.client.until_idle()
+
+    async def _send(self) -> None:
+        """Requests at the rate that was asked for, as long as not too many are under way."""
+        begin = last = time.monotonic()
+        sent = 0
+        active = Counter[str]()
+        heavy = Counter[str]()
+        choose = self._chance.choices
+        weights = [kind.weight if self.plan.slow or not kind.heavy else 0 for kind in KINDS.values()]
+        tick = begin
+        while True:
+            now = time.monotonic()
+            self.report.longest_pause = max(self.report.longest_pause, now - tick)
+            self._say_what_is_wrong()
+            if now - last >= 60:
+                last = now
+                self._say_how_it_goes()
+            due = int((now - begin) * self.plan.rate) - sent
+            kinds = choose(KIND_NAMES, weights, k=max(0, due))
+            sent += len(kinds)
+            for kind in kinds:
+                at = self._chance.choice(self.sites)
+                if at.refuses:
+                    continue
+                of_kind = heavy if KINDS[kind].heavy else active
+                if of_kind[at.name] >= (_MAX_HEAVY if KINDS[kind].heavy else _MAX_ACTIVE):
+                    self.report.held_back += 1
+                    continue
+                of_kind[at.name] += 1
+                task = asyncio.ensure_future(self.client.call(at, kind))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(partial(_count_down, of_kind, at.name))
+            tick = time.monotonic() + _TICK_SECONDS
+            await asyncio.sleep(_TICK_SECONDS)
+
+    def _say_what_is_wrong(self) -> None:
+        for text in self.totals.wrong[self._said :]:
+            self.say(f"WRONG: {text}")
+        self._said = len(self.totals.wrong)
+
+    def _say_how_it_goes(self) -> None:
+        done = sum((counter for counter in self.totals.outcomes.values()), Counter[str]())
+        self.say(f"{self.totals.requests} requests: {dict(done)}; wrong: {len(self.totals.wrong)}")
+
+    # At rest
+
+    async def _rest(self, name: str, *, compare: bool) -> None:
+        """The figures of all workers, once nothing is under way; they are to be those of the last rest."""
+        before = self.report.rests[-1]["sites"] if compare else {}
+        figures = {}
+        for at in self.sites:
+            figures[at.name] = await self._settled(at, before.get(at.name, {}))
+        self.report.rests.append({"name": name, "requests": self.totals.requests, "sites": figures})
+        self.say(f"{name}: {figures}")
+
+    async def _settled(self, at: Site, before: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+        deadline = time.monotonic() + self.plan.settle
+        last: Any = None
+        while True:
+            found = await at.figures()
+            now = {pid: (figures["files"], figures["tasks"]) for pid, figures in found.items()}
+            moving, last = now != last, now
+            open_requests = self._open_requests(at)
+            left_over = at.left_over()
+            complaints = [f"requests {open_requests} are under way"] * bool(open_requests)
+            complaints += [f"files are left over: {left_over}"] * bool(left_over)
+            if before and set(found) != set(before):
+                complaints.append(f"the workers are {list(found)}, they were {list(before)}")
+            for pid, figures in found.items():
+                if figures.get("busy"):
+                    complaints.append(f"{figures['busy']} threads are busy")
+                if pid in before:
+                    complaints += [f"worker {pid}: {text}" for text in grown(before[pid], figures)]
+            if not complaints and not moving:
+                break
+            if time.monotonic() > deadline:
+                self.totals.wrong += [f"{at.name}, at rest: {text}" for text in complaints]
+                break
+            await asyncio.sleep(0.2)  # polls another process, which cannot tell us
+        for figures in found.values():
+            del figures["where"]
+        return found
+
+    def _open_requests(self, at: Site) -> list[int]:
+        """What a living worker has entered and not left."""
+        found = []
+        for pid in at.workers():
+            path = at.journal_of(pid)
+            notes, self._read[path] = inside.read_journal(path, self._read.get(path, 0))
+            entered = self._open.setdefault(path, Counter())
+            for what, number in notes:
+                if what in (inside.ENTERED, inside.LEFT):
+                    entered[number] += 1 if what == inside.ENTERED else -1
+                    if not entered[number]:
+                        del entered[number]
+            found += list(entered)
+        return found
 
 
-async def big_upload(port: int, mebibytes: int) -> float:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    piece = bytes(1 << 20)
-    digest = hashlib.sha256()
-    start = time.perf_counter()
-    writer.write(request_for("/upload", mebibytes << 20))
-    for _ in range(mebibytes):
-        digest.update(piece)
-        writer.write(piece)
-        await writer.drain()
-    expected = f"{mebibytes << 20} {digest.hexdigest()}".encode()
-    assert await answer_of(reader) == expected
-    writer.close()
-    return mebibytes / (time.perf_counter() - start)
+def _count_down(counter: Counter[str], name: str, _task: object) -> None:
+    counter[name] -= 1
 
 
-async def big_download(port: int, mebibytes: int) -> float:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    start = time.perf_counter()
-    writer.write(request_for(f"/stream?{mebibytes * 16}"))
-    await reader.readuntil(b"\r\n\r\n")
-    left = mebibytes << 20
-    while size := int(await reader.readline(), 16):
-        while size:
-            got = len(await reader.read(min(size, 1 << 20)))
-            assert got
-            size -= got
-            left -= got
-        assert await reader.readline() == b"\r\n"
-    assert left == 0
-    writer.close()
-    return mebibytes / (time.perf_counter() - start)
+def grown(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [
+        f"{what}: {now[what]}, before it was {before[what]}"
+        for what, limit in GROWTH.items()
+        if now[what] > before[what] + limit
+    ]
 
 
-def big(loop: str, mebibytes: int) -> dict[str, Any]:
-    """Send and fetch a body of *mebibytes*; how much the server's memory grew, and how fast it went."""
-    with server(loop) as running:
-        asyncio.run(big_upload(running.port, 1))
-        before = stats(running)["rss_kib"]
-        up = asyncio.run(big_upload(running.port, mebibytes))
-        down = asyncio.run(big_download(running.port, mebibytes))
-        growth = (stats(running)["peak_kib"] - before) / 1024
-    return {"growth_mib": growth, "up_mib_s": up, "down_mib_s": down}
+def run(names: list[str], plan: Plan, say: Callable[[str], None]) -> Report:
+    """Serve *names*, put load on them, and inject faults."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 4096:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
+        sites = [stack.enter_context(site(name, folder)) for name in names]
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_run(plan, sites, say))
+
+
+async def _run(plan: Plan, sites: list[Site], say: Callable[[str], None]) -> Report:
+    for at in sites:
+        assert await at.wait_for_workers(set()), f"{at.name}: {at.running.output()[-2000:]}"
+    return await Run(plan, sites, say).run()
