@@ -47,6 +47,7 @@ class Workload:
     answer: bytes | int = b"hello"  # the response's body, or only its length
     limit: bool = True  # whether the bare limit can do it
     count: int | None = None  # requests in a round; None for as many as fill the time
+    query_string: bytes = b""
 
     def value(self, seconds: float, count: int) -> float:
         if self.unit == "MB/s":
@@ -69,7 +70,7 @@ WORKLOADS = [
 
 async def request(app: Any, work: Workload) -> None:
     """Make one request, and check its answer."""
-    scope = dict(SCOPE)
+    scope = {**SCOPE, "query_string": work.query_string}
     if work.body:
         length = str(sum(map(len, work.body))).encode()
         scope["method"] = "POST"

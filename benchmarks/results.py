@@ -13,10 +13,15 @@ class Result:
     unit: str
     values: dict[str, list[float]]  # contender -> its value in each round
 
+    @property
+    def is_rate(self) -> bool:
+        """Whether more is better."""
+        return self.unit in ("MB/s", "req/s")
+
     def times_better(self, peer: str) -> list[float]:
         """How many times asgiadapt does better than *peer*, in each round."""
         pairs = zip(self.values[OURS], self.values[peer], strict=True)
-        if self.unit in ("MB/s", "req/s"):  # more is better
+        if self.is_rate:
             return [ours / theirs for ours, theirs in pairs]
         return [theirs / ours for ours, theirs in pairs]
 

@@ -157,6 +157,8 @@ class Workload:
     body: bytes = b""  # of the request
     answer: bytes | int = b"hello"  # the response's body, or only its length
     uvloop: bool = False
+    query_string: str = ""
+    stream: Callable[[bytes], io.BytesIO] = io.BytesIO
 
     def value(self, seconds: float, count: int) -> float:
         return count * BIG / seconds / 1e6 if self.unit == "MB/s" else seconds / count * 1e6
@@ -176,7 +178,8 @@ WORKLOADS = [
 def request(app: Any, work: Workload) -> None:
     """Make one request, and check its answer."""
     environ = ENVIRON.copy()
-    environ["wsgi.input"] = io.BytesIO(work.body)  # shares the bytes
+    environ["QUERY_STRING"] = work.query_string
+    environ["wsgi.input"] = work.stream(work.body)  # shares the bytes
     if work.body:
         environ["REQUEST_METHOD"] = "POST"
         environ["CONTENT_LENGTH"] = str(len(work.body))
@@ -202,7 +205,8 @@ def request(app: Any, work: Workload) -> None:
 
 def seconds_for(count: int, app: Any, work: Workload) -> float:
     """How long *count* requests take, shared out to as many threads as the workload has."""
-    barrier = threading.Barrier(work.threads + 1)
+    begun: list[float] = []
+    barrier = threading.Barrier(work.threads + 1, lambda: begun.append(time.perf_counter()))
     errors: list[BaseException] = []
 
     def make(number: int) -> None:
@@ -219,10 +223,9 @@ def seconds_for(count: int, app: Any, work: Workload) -> float:
         thread.start()
     gc.collect()  # nobody pays for what the one before has left
     barrier.wait()
-    started = time.perf_counter()
     for thread in threads:
         thread.join()
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - begun[0]
     if errors:
         raise errors[0]
     return seconds

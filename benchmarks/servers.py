@@ -2,9 +2,9 @@
 
 Each server is one process on a core of its own, and wrk is on another, where there are two and taskset is
 installed. The Flask application: servers with threads of their own get 40, which is what asgiadapt has by
-default, so that the page that sleeps compares like with like; the peers behind uvicorn keep their defaults,
-10 threads for a2wsgi, one for asgiref. The ASGI applications: gunicorn with 8 threads, and the same page of a
-plain WSGI application beside them, which shows what is gunicorn's own.
+default, so that the page that sleeps compares like with like; the peers behind an ASGI server keep their
+defaults, 10 threads for a2wsgi, one for asgiref. The ASGI applications: 8 threads of the server, and the same
+page of a plain WSGI application beside them, which shows what is the server's own.
 """
 
 import contextlib
@@ -25,24 +25,32 @@ from benchmarks import apps
 from benchmarks.results import Result
 
 ROOT = Path(__file__).parent.parent
-UVICORN = "uvicorn --host 127.0.0.1 --port {port} --log-level critical --no-access-log benchmarks.apps:asgi_"
+UVICORN = "uvicorn --host 127.0.0.1 --port {port} --log-level critical --no-access-log benchmarks."
+GRANIAN = "granian --host 127.0.0.1 --port {port} --no-access-log --log-level critical --interface "
+GUNICORN = "gunicorn -b 127.0.0.1:{port} --log-level critical -k "
+FLASK_ON_GTHREAD = GUNICORN + "gthread --threads 40 benchmarks.apps:flask_app"
+FLASK_ON_GRANIAN = GRANIAN + "wsgi --blocking-threads 40 benchmarks.apps:flask_app"
+
+
+def _flask(server: str) -> dict[str, str]:
+    return {name: f"{server}apps:asgi_{name}" for name in ("asgiadapt", "a2wsgi", "asgiref")}
+
+
 FLASK = {
-    "asgiadapt": UVICORN + "asgiadapt",
-    "a2wsgi": UVICORN + "a2wsgi",
-    "asgiref": UVICORN + "asgiref",
-    "gunicorn gthread": "gunicorn -b 127.0.0.1:{port} -k gthread --threads 40 benchmarks.apps:flask_app",
+    **_flask(UVICORN),
+    "gunicorn gthread": FLASK_ON_GTHREAD,
     "waitress": "waitress --host 127.0.0.1 --port {port} --threads 40 benchmarks.apps:flask_app",
-    "granian wsgi": "granian --interface wsgi --host 127.0.0.1 --port {port} --blocking-threads 40 "
-    "--no-access-log --log-level critical benchmarks.apps:flask_app",
+    "granian wsgi": FLASK_ON_GRANIAN,
 }
-GUNICORN = "gunicorn -b 127.0.0.1:{port} -k gthread --threads 8 --log-level critical benchmarks."
+FLASK_BEHIND_GRANIAN = {**_flask(GRANIAN + "asgi benchmarks."), "granian wsgi": FLASK_ON_GRANIAN}
+FLASK_BEHIND_GUNICORN = {**_flask(GUNICORN + "asgi benchmarks."), "gunicorn gthread": FLASK_ON_GTHREAD}
 
 
-def _reverse(app: str) -> dict[str, str]:
+def _reverse(app: str, server: str = GUNICORN + "gthread --threads 8 benchmarks.") -> dict[str, str]:
     return {
-        "asgiadapt": f"{GUNICORN}reverse:wsgi_{app}_asgiadapt",
-        "a2wsgi": f"{GUNICORN}reverse:wsgi_{app}_a2wsgi",
-        "plain WSGI": f"{GUNICORN}apps:hello",
+        "asgiadapt": f"{server}reverse:wsgi_{app}_asgiadapt",
+        "a2wsgi": f"{server}reverse:wsgi_{app}_a2wsgi",
+        "plain WSGI": f"{server}apps:hello",
     }
 
 
@@ -66,6 +74,8 @@ PAGES = {
     "server.flask": Page("Flask hello behind uvicorn, and other servers", "/", 5, FLASK),
     "server.sleep": Page("20 ms of sleep behind uvicorn, and other servers", "/sleep", 5, FLASK),
     "server.stream": Page("4 MiB streamed behind uvicorn, and other servers", "/stream", apps.PAGE, FLASK),
+    "server.flask.granian": Page("Flask hello behind granian's ASGI", "/", 5, FLASK_BEHIND_GRANIAN),
+    "server.flask.gunicorn": Page("Flask hello behind gunicorn's ASGI", "/", 5, FLASK_BEHIND_GUNICORN),
     "server.a2w.hello": Page("ASGI hello behind gunicorn gthread", "/", 5, _reverse("hello")),
     "server.django.plain": Page(
         "Django: a plain view behind uvicorn", "/plain", 5, _django(_ON_UVICORN, "asgi")
@@ -80,6 +90,12 @@ PAGES = {
         "Django: an async view behind gunicorn gthread", "/async", 5, _django(_ON_GUNICORN, "wsgi")
     ),
     "server.a2w.starlette": Page("Starlette hello behind gunicorn gthread", "/", 5, _reverse("starlette")),
+    "server.a2w.granian": Page(
+        "ASGI hello behind granian's WSGI",
+        "/",
+        5,
+        _reverse("hello", GRANIAN + "wsgi --blocking-threads 8 benchmarks."),
+    ),
 }
 CONNECTIONS = 64
 
