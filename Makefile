@@ -1,7 +1,7 @@
 # Each command sets up what it needs, below .venv. Another Python: make test PYTHON=python3.12
 PYTHON ?= python3
 
-.PHONY: help demo test lint docs check bench scale soak fuzz django clean
+.PHONY: help demo test lint docs check bench report scale soak fuzz django clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\): ## /  make \1\t/p' Makefile
@@ -25,6 +25,10 @@ check: ## all that the gate runs
 bench: ## side by side with the peers; behind real servers where wrk is installed
 	@.ci/venv .venv/bench bench $(PYTHON)
 	@.venv/bench/bin/python -m benchmarks
+
+report: ## docs/benchmarks.md, measured anew: all benchmarks, and how cost grows (half an hour; wrk)
+	@.ci/venv .venv/bench bench $(PYTHON)
+	@.venv/bench/bin/python -m benchmarks.report
 
 scale: ## a cluster of Ray Serve; workers, restarts behind nginx and heavy functions, measured
 	@.ci/venv .venv/scale scale $(PYTHON)

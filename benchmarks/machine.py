@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import asgiadapt
+
 PACKAGES = ("asgiref", "a2wsgi", "anyio", "starlette", "flask", "uvicorn", "uvloop", "httptools")
 SERVERS = ("django", "gunicorn", "waitress", "granian")
 
@@ -35,6 +37,24 @@ def facts() -> dict[str, str]:
         if version := re.search(r"wrk (\S+)", told.stdout + told.stderr):
             found["wrk"] = version[1]
     return found
+
+
+def code() -> str:
+    """The commit that asgiadapt was changed by last, or its version where there is no repository."""
+    here = Path(__file__).parent.parent
+
+    def git(*command: str) -> str:
+        told = ["git", *command, "--", "asgiadapt"]
+        return subprocess.run(told, cwd=here, capture_output=True, text=True, check=True).stdout
+
+    try:
+        commit = git("log", "-1", "--format=%h").strip()
+        changed = git("status", "--porcelain")
+    except (OSError, subprocess.CalledProcessError):
+        commit = changed = ""
+    if not commit:
+        return asgiadapt.__version__
+    return f"{commit}, with changes" if changed else commit
 
 
 class Others:
