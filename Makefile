@@ -41,9 +41,11 @@ soak: ## two minutes of mixed load on real servers amid faults; 1 GiB up and dow
 	@.venv/soak/bin/python -m tests.soak.big
 	@.venv/soak/bin/python -m tests.soak.bridges
 
-fuzz: ## thousands of generated requests, bodies, applications and nestings of calls
+fuzz: ## thousands of generated requests, bodies, applications and nestings of calls; then guided by coverage
 	@.ci/venv .venv/soak test $(PYTHON)
 	@HYPOTHESIS_PROFILE=fuzz .venv/soak/bin/python -m pytest tests/fuzz --timeout=3600
+	@.ci/venv .venv/fuzz fuzz $(PYTHON)
+	@.venv/fuzz/bin/python -m tests.fuzz
 
 django: ## all of Django's own test suite, with asgiref and with what stands in for it; half an hour
 	@.ci/venv .venv/soak test $(PYTHON)

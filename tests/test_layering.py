@@ -239,7 +239,10 @@ def test_the_check_sees_foreign_packages() -> None:
 
 
 # Modules that talk to the adapters behind a validator of their own, call none, or run where speed matters.
-WITHOUT_VALIDATOR = {"static", "soak", "validated.py", "test_adapters.py", "test_docs.py"}
+WITHOUT_VALIDATOR = {
+    "static", "soak", "validated.py", "test_adapters.py", "test_docs.py",
+    "asgi_exchange.py", "wsgi_exchange.py",
+}  # fmt: skip
 
 
 def test_the_tests_have_the_adapters_behind_the_validator() -> None:
