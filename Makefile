@@ -1,7 +1,7 @@
 # Each command sets up what it needs, below .venv. Another Python: make test PYTHON=python3.12
 PYTHON ?= python3
 
-.PHONY: help demo test lint docs check bench report scale soak fuzz django clean
+.PHONY: help demo test lint docs check bench report scale matrix soak fuzz django clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\): ## /  make \1\t/p' Makefile
@@ -34,6 +34,10 @@ scale: ## a cluster of Ray Serve; workers, restarts behind nginx and heavy funct
 	@.ci/venv .venv/scale scale $(PYTHON)
 	@.venv/scale/bin/python -m pytest tests/scale/ray_serve.py
 	@.venv/scale/bin/python -m benchmarks.scale
+
+matrix: ## every server with every application, through one scenario; writes docs/matrix.md (about half an hour)
+	@.ci/venv .venv/matrix matrix $(PYTHON)
+	@.venv/matrix/bin/python -m tests.matrix
 
 soak: ## two minutes of mixed load on real servers amid faults; 1 GiB up and down; a million calls each way
 	@.ci/venv .venv/soak test $(PYTHON)

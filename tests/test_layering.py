@@ -238,9 +238,10 @@ def test_the_check_sees_foreign_packages() -> None:
     assert foreign("import re\nfrom . import _errors") == set()
 
 
-# Modules that talk to the adapters behind a validator of their own, call none, or run where speed matters.
+# Modules that talk to the adapters behind a validator of their own, call none, run where speed matters, or
+# show what users have.
 WITHOUT_VALIDATOR = {
-    "static", "soak", "validated.py", "test_adapters.py", "test_docs.py",
+    "static", "soak", "matrix", "validated.py", "test_adapters.py", "test_docs.py",
     "asgi_exchange.py", "wsgi_exchange.py",
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import asgineer
 
-from tests.servers import asgi_common
+from tests.servers import asgi_common, files
 
 tasks: set[asyncio.Task[None]] = set()
 CAFE = "/caf\u00e9/"
@@ -63,6 +63,22 @@ async def endless(request: Any) -> Any:
     return asgi_common.endless(request.querydict["gate"])
 
 
+async def wait(request: Any) -> Any:
+    return await asgi_common.wait(request.querydict["gate"])
+
+
+async def half(request: Any) -> Any:
+    return await asgi_common.half(request.iter_body(), request.querydict["gate"])
+
+
+async def text(request: Any) -> Any:
+    return files.text(request.headers.get("accept-encoding"))
+
+
+async def file(request: Any) -> Any:
+    return files.file(request.headers.get("range"), request.headers.get("if-none-match"))
+
+
 async def background(request: Any) -> Any:
     task = asyncio.create_task(asgi_common.background(request.querydict["gate"]))
     tasks.add(task)
@@ -87,6 +103,10 @@ PAGES = {
     "/stream": stream,
     "/events": events,
     "/endless": endless,
+    "/wait": wait,
+    "/half": half,
+    "/text": text,
+    "/files/file.bin": file,
     "/background": background,
     "/error": error,
     "/redirect": redirect,

@@ -10,9 +10,11 @@ import hashlib
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 FRAMEWORKS = ["starlette", "fastapi", "quart", "django", "sanic", "asgineer"]
 LINES = 200
+ENDLESS = 2_000
 
 
 class Gate:
@@ -55,10 +57,12 @@ async def events(port: str) -> AsyncIterator[bytes]:
 
 
 async def endless(port: str) -> AsyncIterator[bytes]:
-    """Goes on until the client leaves."""
-    async with gate(port):
-        while True:
+    """Goes on until the client leaves, or it is clear that nobody will tell."""
+    async with gate(port) as test:
+        for _ in range(ENDLESS):
             yield b"x" * 10_000
+            await asyncio.sleep(0)  # some servers take all, and never wait, when the client has left
+        await test.tell(b"whole")
 
 
 async def background(port: str) -> None:
@@ -66,6 +70,45 @@ async def background(port: str) -> None:
     async with gate(port) as test:
         await test.told()
         await test.tell(b"done")
+
+
+async def wait(port: str) -> str:
+    """Answers when the test says so, or has left."""
+    async with gate(port) as test:
+        await test.tell(b"begun")
+        await test.told()
+    return "waited"
+
+
+async def half(pieces: AsyncIterator[bytes], port: str) -> str:
+    """Tells the test of the first piece of a body, and of its end if it comes to that."""
+    async with gate(port) as test:
+        begun = False
+        async for _ in pieces:
+            if not begun:
+                await test.tell(b"begun")
+                begun = True
+        await test.tell(b"whole")
+    return "whole"
+
+
+def without_root(app: Any) -> Any:
+    """*app* for frameworks that know no root_path, and ask for a raw_path, which is optional."""
+
+    async def called(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            root = scope["root_path"]
+            path = scope["path"].removeprefix(root)
+            scope = {
+                **scope,
+                "root_path": "",
+                "mounted": root,
+                "path": path,
+                "raw_path": quote(path).encode(),
+            }
+        await app(scope, receive, send)
+
+    return called
 
 
 def facts(content: bytes) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The site in Django, whose views are asynchronous but for the first. Django knows no lifespan."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import django
@@ -8,8 +9,9 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
 from django.urls import path, reverse
+from django.views.decorators.gzip import gzip_page
 
-from tests.servers import asgi_common
+from tests.servers import asgi_common, files
 
 tasks: set[asyncio.Task[None]] = set()
 
@@ -50,6 +52,28 @@ async def endless(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(asgi_common.endless(request.GET["gate"]))
 
 
+async def wait(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(await asgi_common.wait(request.GET["gate"]))
+
+
+async def half(request: HttpRequest) -> HttpResponse:
+    async def pieces() -> AsyncIterator[bytes]:
+        while piece := request.read(10_000):
+            yield piece
+
+    return HttpResponse(await asgi_common.half(pieces(), request.GET["gate"]))
+
+
+@gzip_page
+async def text(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(files.TEXT, content_type="text/plain")
+
+
+async def file(request: HttpRequest) -> HttpResponse:
+    status, headers, content = files.file(request.headers.get("Range"), request.headers.get("If-None-Match"))
+    return HttpResponse(content, status=status, headers=headers)
+
+
 async def background(request: HttpRequest) -> HttpResponse:
     task = asyncio.create_task(asgi_common.background(request.GET["gate"]))
     tasks.add(task)
@@ -78,6 +102,10 @@ urlpatterns: list[Any] = [
     path("stream", stream),
     path("events", events),
     path("endless", endless),
+    path("wait", wait),
+    path("half", half),
+    path("text", text),
+    path("files/file.bin", file),
     path("background", background),
     path("error", error),
     path("redirect", redirect),

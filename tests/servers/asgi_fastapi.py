@@ -4,10 +4,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import BackgroundTasks, Cookie, FastAPI, Form, Request, Response, UploadFile
+from fastapi import BackgroundTasks, Cookie, FastAPI, Form, Header, Request, Response, UploadFile
 from fastapi.responses import PlainTextResponse, RedirectResponse, StreamingResponse
+from fastapi.staticfiles import StaticFiles
 
-from tests.servers import asgi_common
+from tests.servers import asgi_common, files
 
 
 @contextlib.asynccontextmanager
@@ -16,6 +17,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
 
 
 app = FastAPI(lifespan=lifespan)
+app.mount("/files", StaticFiles(directory=files.FOLDER))
 
 
 @app.api_route("/", methods=["GET", "HEAD"], response_class=PlainTextResponse)
@@ -60,6 +62,22 @@ async def events(gate: str) -> StreamingResponse:
 @app.get("/endless")
 async def endless(gate: str) -> StreamingResponse:
     return StreamingResponse(asgi_common.endless(gate))
+
+
+@app.get("/wait", response_class=PlainTextResponse)
+async def wait(gate: str) -> str:
+    return await asgi_common.wait(gate)
+
+
+@app.post("/half", response_class=PlainTextResponse)
+async def half(gate: str, request: Request) -> str:
+    return await asgi_common.half(request.stream(), gate)
+
+
+@app.get("/text")
+async def text(accept_encoding: Annotated[str | None, Header()] = None) -> Response:
+    _, headers, content = files.text(accept_encoding)
+    return Response(content, headers=headers)
 
 
 @app.get("/background", response_class=PlainTextResponse)

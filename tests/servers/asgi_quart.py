@@ -5,9 +5,9 @@ from typing import Any
 
 from quart import Quart, Response, redirect, request, url_for
 
-from tests.servers import asgi_common
+from tests.servers import asgi_common, files
 
-app = Quart(__name__, static_folder=None)
+app = Quart(__name__, static_folder=str(files.FOLDER), static_url_path="/files")
 kept: dict[str, asgi_common.Started] = {}
 
 
@@ -59,6 +59,22 @@ async def events() -> Response:
 @app.get("/endless")
 async def endless() -> AsyncIterator[bytes]:
     return asgi_common.endless(request.args["gate"])
+
+
+@app.get("/wait")
+async def wait() -> str:
+    return await asgi_common.wait(request.args["gate"])
+
+
+@app.post("/half")
+async def half() -> str:
+    return await asgi_common.half(request.body, request.args["gate"])
+
+
+@app.get("/text")
+async def text() -> Response:
+    status, headers, content = files.text(request.headers.get("Accept-Encoding"))
+    return Response(content, status, headers)
 
 
 @app.get("/background")

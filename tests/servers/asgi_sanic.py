@@ -1,14 +1,14 @@
 """The site in Sanic."""
 
 from typing import Any
-from urllib.parse import quote
 
 from sanic import Request, Sanic
-from sanic.response import HTTPResponse, empty, json, redirect, text
+from sanic.response import HTTPResponse, empty, json, raw, redirect, text
 
-from tests.servers import asgi_common
+from tests.servers import asgi_common, files
 
 sanic = Sanic("site", configure_logging=False)
+sanic.static("/files", files.FOLDER, use_content_range=True)
 sanic.config.MOTD = False  # it runs a program, which gevent's subprocess does on the main thread alone
 
 
@@ -40,7 +40,7 @@ async def upload(request: Request) -> HTTPResponse:
 
 
 @sanic.post("/raw", stream=True)
-async def raw(request: Request) -> HTTPResponse:
+async def body(request: Request) -> HTTPResponse:
     assert request.stream is not None
     return json(await asgi_common.read_in_pieces(request.stream.__aiter__()))
 
@@ -76,6 +76,23 @@ async def _streamed(request: Request, pieces: Any, content_type: str) -> None:
     await response.eof()
 
 
+@sanic.get("/wait")
+async def wait(request: Request) -> HTTPResponse:
+    return text(await asgi_common.wait(request.args["gate"][0]))
+
+
+@sanic.post("/half", stream=True)
+async def half(request: Request) -> HTTPResponse:
+    assert request.stream is not None
+    return text(await asgi_common.half(request.stream.__aiter__(), request.args["gate"][0]))
+
+
+@sanic.get("/text")
+async def long_text(request: Request) -> HTTPResponse:
+    status, headers, content = files.text(request.headers.get("accept-encoding"))
+    return raw(content, status, headers)
+
+
 @sanic.get("/background")
 async def background(request: Request) -> HTTPResponse:
     request.app.add_task(asgi_common.background(request.args["gate"][0]))
@@ -95,7 +112,7 @@ async def error(request: Request) -> HTTPResponse:
 @sanic.get("/redirect")
 async def redirects(request: Request) -> HTTPResponse:
     # url_for() knows no root_path
-    return redirect("/sanic" + request.app.url_for("index"), status=303)
+    return redirect(request.scope["mounted"] + request.app.url_for("index"), status=303)
 
 
 @sanic.get("/caf\u00e9/<name>", unquote=True)
@@ -103,9 +120,4 @@ async def cafe(request: Request, name: str) -> HTTPResponse:
     return text(f"{name} {request.args['q'][0]}")
 
 
-async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Sanic as it wants to be called: it knows no root_path, and asks for a raw_path, which is optional."""
-    if scope["type"] == "http":
-        path = scope["path"].removeprefix(scope["root_path"])
-        scope = {**scope, "root_path": "", "path": path, "raw_path": quote(path).encode()}
-    await sanic(scope, receive, send)
+app = asgi_common.without_root(sanic)

@@ -6,11 +6,14 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
-from tests.servers import asgi_common
+from tests.servers import asgi_common, files
 
 
 async def index(request: Request) -> PlainTextResponse:
@@ -52,6 +55,18 @@ async def endless(request: Request) -> StreamingResponse:
     return StreamingResponse(asgi_common.endless(request.query_params["gate"]))
 
 
+async def wait(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(await asgi_common.wait(request.query_params["gate"]))
+
+
+async def half(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(await asgi_common.half(request.stream(), request.query_params["gate"]))
+
+
+async def text(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(files.TEXT)
+
+
 async def background(request: Request) -> PlainTextResponse:
     task = BackgroundTask(asgi_common.background, request.query_params["gate"])
     return PlainTextResponse("answered", background=task)
@@ -89,6 +104,10 @@ app = Starlette(
         Route("/stream", stream),
         Route("/events", events),
         Route("/endless", endless),
+        Route("/wait", wait),
+        Route("/half", half, methods=["POST"]),
+        Route("/text", text, middleware=[Middleware(GZipMiddleware)]),
+        Mount("/files", StaticFiles(directory=files.FOLDER)),
         Route("/background", background),
         Route("/state", state),
         Route("/error", error),

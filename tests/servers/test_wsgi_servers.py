@@ -130,8 +130,8 @@ AllowEncodedSlashes On
 
 
 @contextlib.contextmanager
-def serving(server: str, module: str, app: str, command: tuple[str, ...] | None = None) -> Iterator[Program]:
-    """The callable *app* of *module* on *server*, which is started by *command*, or as usual."""
+def serving(server: str, module: str, app: str, **environment: str) -> Iterator[Program]:
+    """The callable *app* of *module* on *server*."""
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         known = {"port": port, "module": module, "app": app, "folder": folder}
@@ -143,7 +143,7 @@ def serving(server: str, module: str, app: str, command: tuple[str, ...] | None 
             Path(folder, "apache.conf").write_text(conf)
             Path(folder, "script.py").write_text(f"from {module} import {app} as application\n")
         parts = [part.format(**known) for part in SERVERS[server][0]]
-        with program(*parts, port=port, path=str(ROOT)) as running:
+        with program(*parts, port=port, path=str(ROOT), **environment) as running:
             yield running
 
 
@@ -163,9 +163,10 @@ def needs(*features: str) -> pytest.MarkDecorator:
 class Gate:
     """The test's end of what tests/servers/asgi_common.py calls the gate."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = 20) -> None:
+        self._patience = patience
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(20)
+        self._listener.settimeout(patience)
         self.port = self._listener.getsockname()[1]
         self._connection: socket.socket | None = None
 
@@ -184,7 +185,7 @@ class Gate:
         """The application's next, at first use."""
         if self._connection is None:
             self._connection, _ = self._listener.accept()
-            self._connection.settimeout(20)
+            self._connection.settimeout(self._patience)
         return self._connection
 
     def go(self) -> None:

@@ -1,0 +1,1 @@
+"""Every server with every application, through one scenario: ``python -m tests.matrix``."""
