@@ -26,7 +26,7 @@ bench: ## side by side with the peers; behind real servers where wrk is installe
 	@.ci/venv .venv/bench bench $(PYTHON)
 	@.venv/bench/bin/python -m benchmarks
 
-report: ## docs/benchmarks.md, measured anew: all benchmarks, and how cost grows (half an hour; wrk)
+report: ## docs/benchmarks.md, measured anew: all benchmarks, and how cost grows (20 minutes; wrk)
 	@.ci/venv .venv/bench bench $(PYTHON)
 	@.venv/bench/bin/python -m benchmarks.report
 
