@@ -1,7 +1,7 @@
 """More than one process, and more than one machine: the figures of docs/scale.md.
 
 workers   requests a second with one and with two workers of a server, for a page that costs nothing, one that
-          computes for some 10 ms, and one that waits for 50 ms; and the memory of the workers
+          computes for some 6 ms, and one that waits for 50 ms; and the memory of the workers
 restarts  two instances behind nginx, as docs/scale.md configures it, each ended and started again under load:
           what the clients saw
 heavy     how long other requests take while heavy functions run on threads, in a process pool, or on Dask
@@ -128,8 +128,9 @@ def requests_per_second(port: int, path: str, seconds: int) -> float:
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in output or "Socket errors" in output:
         raise RuntimeError(f"not every request was answered:\n{output}")
-    done = re.search(r"(\d+) requests in ([\d.]+)s", output)
-    assert done, output
+    done = re.search(r"([1-9]\d*) requests in ([\d.]+)s", output)
+    if done is None:
+        raise RuntimeError(f"no request was answered; take more seconds:\n{output}")
     return int(done[1]) / float(done[2])
 
 

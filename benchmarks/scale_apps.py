@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from asgiadapt import AsgiToWsgi, WsgiToAsgi, sync_to_async
 
-ROUNDS = 200_000  # some 10 ms of one core
+ROUNDS = 200_000  # some 6 ms of one core
 NAP = 0.05
 HEAVY_CALLS = 4  # at a time
 
