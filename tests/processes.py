@@ -9,7 +9,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -109,6 +109,16 @@ def _wait_until_it_listens(running: Program) -> None:
         else:
             return
     raise AssertionError(f"does not listen after {START_SECONDS} s:\n{running.output()}")
+
+
+def wait_until(
+    condition: Callable[[], object], complaint: Callable[[], object], seconds: float = START_SECONDS
+) -> None:
+    """Wait for what another process does; *complaint* is what to say where it does not."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, complaint()
+        time.sleep(0.02)  # polls another process, which cannot tell us
 
 
 class Programs:

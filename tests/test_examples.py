@@ -10,14 +10,13 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.processes import ROOT, Program, free_port, program
+from tests.processes import ROOT, Program, free_port, program, wait_until
 
 pytestmark = pytest.mark.server
 EXAMPLES = ROOT / "examples"
@@ -171,10 +170,8 @@ def test_events_come_both_ways_and_end_with_their_client(side: str) -> None:
                 numbers = data_lines(stream)
                 assert [next(numbers) for _ in range(3)] == ["1", "2", "3"]
                 assert "is closed" not in running.output()
-        deadline = time.monotonic() + 30
         closed = f"the stream of {side.title()} is closed"
-        while closed not in running.output() and time.monotonic() < deadline:
-            time.sleep(0.05)  # polls another process, which cannot tell us
+        wait_until(lambda: closed in running.output(), running.output)
         assert running.output().count(closed) == 1
         running.check_output()
 
@@ -357,9 +354,7 @@ def test_a_session_in_flask_is_gone_with_its_client(server: str) -> None:
         with client.stream("GET", "/mcp/sse") as leaving:
             leaves = McpSession(client, leaving)
             assert leaves.call("remember", "it") == {"result": ["it"]}
-        deadline = time.monotonic() + 30
-        while open_sessions(client) > 1 and time.monotonic() < deadline:
-            time.sleep(0.05)  # polls another process, which cannot tell us
+        wait_until(lambda: open_sessions(client) <= 1, lambda: open_sessions(client))
         assert open_sessions(client) == 1
         gone = client.post(leaves.endpoint, json={"jsonrpc": "2.0", "id": 1, "method": "remember"})
         assert (gone.status_code, gone.text) == (404, "there is no such session")

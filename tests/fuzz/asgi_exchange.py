@@ -380,7 +380,7 @@ class Below:
 
 
 below = Below()
-adapter = AsgiToWsgi(below, lifespan="off")
+adapter: Any = AsgiToWsgi(below, lifespan="off")  # parts of it are replaced for each request
 
 
 def asgi_exchange(data: bytes) -> None:
@@ -388,7 +388,7 @@ def asgi_exchange(data: bytes) -> None:
     c = Choices(data)
     simulation = Simulation(Choices(data[::-1]))
     server = Server(c, simulation)
-    adapter._settings = Settings(  # type: ignore[misc]
+    adapter._settings = Settings(
         ahead=server.window // 2,
         disconnect_grace=server.grace,
         background_wait=c.pick([0.0, None, 0.3]),
@@ -398,8 +398,10 @@ def asgi_exchange(data: bytes) -> None:
     method = server.environ["REQUEST_METHOD"]
     plain = PlainAsgiResponse(method, offered, adapter._settings.add_content_length)
     app = server.app = below.app = Application(c, server, plain)
-    site = adapter._site = Site(below, simulation, None, "off")  # type: ignore[arg-type]
-    site.make_bell = simulation.make_bell  # type: ignore[misc]
+    loop: Any = simulation
+    site: Any = Site(below, loop, None, "off")
+    site.make_bell = simulation.make_bell
+    adapter._site = site
     with replaced(
         (_asgi_exchange, "monotonic", lambda: simulation.time),
         (_asgi_exchange, "_log", simulation.log),

@@ -437,7 +437,7 @@ def wsgi_exchange(data: bytes) -> None:
         "cancel_grace": c.pick([1.0, 0.0]),
     }
     server = Server(c, simulation, scope)
-    pool = Pool(c, simulation)
+    pool: Any = Pool(c, simulation)
     plain = PlainWsgiResponse(str(scope["method"]), False, options["add_content_length"], False)
     app = Application(c, simulation, server, plain)
     lazy = framing == "continue" or (options["lazy_body"] and framing != "none")
@@ -452,7 +452,7 @@ def wsgi_exchange(data: bytes) -> None:
     server.before_receive = before_receive
     simulation.outside = lambda: pool.outside() + server.outside()
     simulation.at_last = server.at_last
-    adapter = WsgiToAsgi(app, pool=pool, window=app.window, **options)  # type: ignore[arg-type]
+    adapter = WsgiToAsgi(app, pool=pool, window=app.window, **options)
 
     async def call() -> Any:
         try:

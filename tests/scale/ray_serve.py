@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.processes import ROOT, Program, free_port, program
+from tests.processes import ROOT, Program, free_port, program, wait_until
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
 
@@ -103,10 +102,7 @@ def serving(port: int) -> str:
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, f"after a minute still not: {what}"
-        time.sleep(0.05)  # polls other processes, which cannot tell us
+    wait_until(condition, lambda: f"after a minute still not: {what}", 60)
 
 
 class Cluster:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.processes import Program
+from tests.processes import Program, wait_until
 from tests.servers.asgi_rows import FILE, FILE_SIZE, TOGETHER
 from tests.servers.test_wsgi_servers import SERVERS, Gate, browser, needs, serving
 
@@ -232,10 +232,7 @@ def test_a_response_in_chunks_that_breaks_off_does_not_look_whole(
 def test_an_application_without_an_answer_is_a_500(client: httpx.Client, server: Served) -> None:
     """The server's own; it goes on."""
     assert client.get("/silent").status_code == 500
-    deadline = time.monotonic() + 20
-    while "although no http.response.start was sent yet" not in server.output():
-        assert time.monotonic() < deadline, server.output()
-        time.sleep(0.02)  # polls another process, which cannot tell us
+    wait_until(lambda: "although no http.response.start was sent yet" in server.output(), server.output)
     assert client.get("/echo").status_code == 200
 
 

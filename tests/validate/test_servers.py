@@ -2,7 +2,6 @@
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.processes import BREACH, ROOT, Program, free_port, program
+from tests.processes import BREACH, ROOT, Program, free_port, program, wait_until
 from tests.validate.sites import FRAMEWORKS
 
 pytestmark = pytest.mark.server
@@ -54,12 +53,13 @@ class Site:
         return connect(f"ws://127.0.0.1:{self.running.port}{path}", subprotocols=["chat"])
 
     def until_written(self, text: str) -> None:
-        deadline = time.monotonic() + 20
         with self.client() as client:
-            while text not in self.running.output():
-                assert time.monotonic() < deadline, self.running.output()
-                time.sleep(0.02)  # polls another process, which cannot tell us
+
+            def is_written() -> bool:
                 assert client.get("/").status_code == 200  # the page collects garbage
+                return text in self.running.output()
+
+            wait_until(is_written, self.running.output)
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids="+".join)
