@@ -5,7 +5,6 @@ there, also where the server takes one request at a time, or has several process
 """
 
 import asyncio
-import contextlib
 import hashlib
 import socket
 from collections.abc import AsyncIterator
@@ -18,13 +17,27 @@ ENDLESS = 2_000
 
 
 class Gate:
-    """The application's end.
+    """A connection to the test that listens on *port*. The test sees when the block ends.
 
-    No stream of asyncio's: one that the garbage collector finds, in whatever thread, may stay open.
+    No stream of asyncio's: one that the garbage collector finds, in whatever thread, may stay open. And no
+    generator: a page that is left to the collector has to find its gate as it was.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
+    def __init__(self, port: str | int) -> None:
+        self._port = int(port)
+        self._connection = socket.socket()
+
+    async def __aenter__(self) -> "Gate":
+        self._connection.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(self._connection, ("127.0.0.1", self._port))
+        except BaseException:
+            self._connection.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._connection.close()
 
     async def told(self) -> bytes:
         """Wait for the test; ``b""`` where it has left."""
@@ -32,15 +45,6 @@ class Gate:
 
     async def tell(self, word: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self._connection, word + b"\n")
-
-
-@contextlib.asynccontextmanager
-async def gate(port: str | int) -> AsyncIterator[Gate]:
-    """A connection to the test that listens on *port*. The test sees when the block ends."""
-    with socket.socket() as connection:
-        connection.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", int(port)))
-        yield Gate(connection)
 
 
 async def lines() -> AsyncIterator[bytes]:
@@ -51,14 +55,14 @@ async def lines() -> AsyncIterator[bytes]:
 async def events(port: str) -> AsyncIterator[bytes]:
     """The second is made when the test says so."""
     yield b"data: one\n\n"
-    async with gate(port) as test:
+    async with Gate(port) as test:
         await test.told()
     yield b"data: two\n\n"
 
 
 async def endless(port: str) -> AsyncIterator[bytes]:
     """Goes on until the client leaves, or it is clear that nobody will tell."""
-    async with gate(port) as test:
+    async with Gate(port) as test:
         for _ in range(ENDLESS):
             yield b"x" * 10_000
             await asyncio.sleep(0)  # some servers take all, and never wait, when the client has left
@@ -67,14 +71,14 @@ async def endless(port: str) -> AsyncIterator[bytes]:
 
 async def background(port: str) -> None:
     """What goes on after the response, until the test says so."""
-    async with gate(port) as test:
+    async with Gate(port) as test:
         await test.told()
         await test.tell(b"done")
 
 
 async def wait(port: str) -> str:
     """Answers when the test says so, or has left."""
-    async with gate(port) as test:
+    async with Gate(port) as test:
         await test.tell(b"begun")
         await test.told()
     return "waited"
@@ -82,7 +86,7 @@ async def wait(port: str) -> str:
 
 async def half(pieces: AsyncIterator[bytes], port: str) -> str:
     """Tells the test of the first piece of a body, and of its end if it comes to that."""
-    async with gate(port) as test:
+    async with Gate(port) as test:
         begun = False
         async for _ in pieces:
             if not begun:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from asgiadapt import ClientDisconnected
-from tests.servers.asgi_common import gate
+from tests.servers.asgi_common import Gate
 from tests.validated import AsgiToWsgi
 
 TOGETHER = 4
@@ -89,7 +89,7 @@ async def meet(call: Call) -> None:
 
 async def endless(call: Call) -> None:
     """Sends until that raises, and tells the test what it has met."""
-    async with gate(call.gate) as test:
+    async with Gate(call.gate) as test:
         await call.start()
         try:
             while True:
@@ -102,7 +102,7 @@ async def endless(call: Call) -> None:
 
 async def stuck(call: Call) -> None:
     """Takes no notice of the client that has left; its task is to be cancelled."""
-    async with gate(call.gate) as test:
+    async with Gate(call.gate) as test:
         await call.start()
         await call.part(b"begun")
         try:
@@ -119,7 +119,7 @@ async def stuck(call: Call) -> None:
 
 async def half(call: Call) -> None:
     """Reads on after the first part, and tells the test what comes at last."""
-    async with gate(call.gate) as test:
+    async with Gate(call.gate) as test:
         await call.receive()
         await test.tell(b"begun")
         while (event := await call.receive())["type"] == "http.request" and event["more_body"]:
